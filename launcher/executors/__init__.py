@@ -1,0 +1,1 @@
+"""Where trials run: a local process, a simulated cluster, SkyPilot."""

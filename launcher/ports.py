@@ -1,0 +1,119 @@
+"""The seams between the coordinator and the world, and the values that cross them.
+
+An edge does one thing to the world and decides nothing. Each real edge has a fake beside it that
+passes the same contract suite (`tests/launcher/executor_contract.py`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One attempt of one trial, as an executor starts it.
+
+    `name` is derived from sweep, trial and attempt, never random: it is how a job is found again.
+    `script` is bash; `arguments` become its positional parameters and never pass through a shell
+    string. `secrets` are environment variables that must not be written anywhere.
+    """
+
+    name: str
+    run_id: str
+    attempt: int
+    run_dir: Path
+    workdir: Path
+    script: str
+    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = msgspec.field(default_factory=dict)
+    secrets: Mapping[str, str] = msgspec.field(default_factory=dict)
+    nodes: int = 1
+
+
+class Phase(StrEnum):
+    """Where a job stands."""
+
+    PENDING = "pending"  # accepted, not running yet
+    RUNNING = "running"
+    EXITED = "exited"  # its program ended by itself: `exit_code` is set
+    KILLED = "killed"  # ended because `cancel` asked for it
+    LOST = "lost"  # it ran, and what ran it is gone without a word
+    ABSENT = "absent"  # never heard of it
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What an executor knows about one job. Times are Unix seconds; None means not yet or unknown."""
+
+    phase: Phase
+    exit_code: int | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    price_usd_per_hour: float = 0.0
+    detail: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of the job runs any more."""
+        return self.phase not in (Phase.PENDING, Phase.RUNNING)
+
+
+class Executor(Protocol):
+    """Starts jobs on one kind of machine.
+
+    `submit` is idempotent: it looks `job.name` up first and returns when the job exists, in
+    whatever phase. It raises ExecutorError when the job certainly does not exist afterwards.
+    `poll` is one request for all names and answers for every name (ABSENT if unknown).
+    `cancel` asks for the end of all named jobs and returns at once; poll until they are over.
+    `names` lists all jobs that exist under a prefix and are not over: for reconciliation.
+    """
+
+    def submit(self, job: Job) -> None: ...
+
+    def poll(self, names: Sequence[str]) -> Mapping[str, Outcome]: ...
+
+    def cancel(self, names: Sequence[str]) -> None: ...
+
+    def names(self, prefix: str) -> Sequence[str]: ...
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What a trial reported: its final metrics, and its own measure of cost if it gave one.
+
+    Values are finite floats or NaN/±inf as the trial reported them. `source` says where it was
+    read: "result.json", "log", "metrics.jsonl" or "wandb".
+    """
+
+    metrics: dict[str, float]
+    cost_seconds: float | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a metric source needs to know to find one trial's result."""
+
+    run_id: str
+    run_dir: Path
+    attempt: int
+
+
+class Metrics(Protocol):
+    """Reads what trials reported.
+
+    `read` is one request for all runs; a run without a result is missing from the answer (it may
+    be late: ask again). It never raises for one bad run.
+    """
+
+    def read(self, runs: Sequence[Run]) -> Mapping[str, Result]: ...
+
+
+class Clock(Protocol):
+    """Time, so that a whole sweep can run in virtual time. Unix seconds."""
+
+    def now(self) -> float: ...
+
+    def sleep(self, seconds: float) -> None: ...
