@@ -5,7 +5,7 @@ passes the same contract suite (`tests/launcher/executor_contract.py`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -29,8 +29,8 @@ class Job:
     workdir: Path
     script: str
     arguments: tuple[str, ...] = ()
-    environment: Mapping[str, str] = msgspec.field(default_factory=dict)
-    secrets: Mapping[str, str] = msgspec.field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
     nodes: int = 1
 
 
