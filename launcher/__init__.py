@@ -1,3 +1,3 @@
-"""The local coordinator of protein-sky: it owns a sweep's state, starts trials and pays for them."""
+"""The local coordinator of protein-sky: it owns a sweep's state and starts its trials."""
 
 __version__ = "0.1.0"

@@ -20,6 +20,8 @@ class Job:
     `name` is derived from sweep, trial and attempt, never random: it is how a job is found again.
     `script` is bash; `arguments` become its positional parameters and never pass through a shell
     string. `secrets` are environment variables that must not be written anywhere.
+    `timeout_seconds` is the executor's own last line of defence, for when no coordinator lives to
+    end the job: it kills the job then, and says so (`KILLED`, detail "timeout").
     """
 
     name: str
@@ -32,6 +34,7 @@ class Job:
     environment: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     nodes: int = 1
+    timeout_seconds: float | None = None
 
 
 class Phase(StrEnum):
@@ -46,7 +49,10 @@ class Phase(StrEnum):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What an executor knows about one job. Times are Unix seconds; None means not yet or unknown."""
+    """What an executor knows about one job.
+
+    Times are Unix seconds; None means not yet or unknown. The price covers all nodes together.
+    """
 
     phase: Phase
     exit_code: int | None = None
@@ -62,22 +68,22 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Executor(Protocol):
-    """Starts jobs on one kind of machine.
+    """Starts jobs on one kind of machine. Every call may be repeated after a crash."""
 
-    `submit` is idempotent: it looks `job.name` up first and returns when the job exists, in
-    whatever phase. It raises ExecutorError when the job certainly does not exist afterwards.
-    `poll` is one request for all names and answers for every name (ABSENT if unknown).
-    `cancel` asks for the end of all named jobs and returns at once; poll until they are over.
-    `names` lists all jobs that exist under a prefix and are not over: for reconciliation.
-    """
+    def submit(self, job: Job) -> None:
+        """Find the job by its name, in whatever phase, or start it.
 
-    def submit(self, job: Job) -> None: ...
+        Raises ExecutorError when the job certainly does not exist afterwards.
+        """
 
-    def poll(self, names: Sequence[str]) -> Mapping[str, Outcome]: ...
+    def poll(self, names: Sequence[str]) -> Mapping[str, Outcome]:
+        """Answer for every name (ABSENT if unknown), with one request for all."""
 
-    def cancel(self, names: Sequence[str]) -> None: ...
+    def cancel(self, names: Sequence[str]) -> None:
+        """Ask for the end of all named jobs and return at once; poll until they are over."""
 
-    def names(self, prefix: str) -> Sequence[str]: ...
+    def names(self, prefix: str) -> Sequence[str]:
+        """List the jobs under a prefix that exist and are not over: for reconciliation."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -102,18 +108,21 @@ class Run:
 
 
 class Metrics(Protocol):
-    """Reads what trials reported.
+    """Reads what trials reported."""
 
-    `read` is one request for all runs; a run without a result is missing from the answer (it may
-    be late: ask again). It never raises for one bad run.
-    """
+    def read(self, runs: Sequence[Run]) -> Mapping[str, Result]:
+        """Return results by run id, with one request for all.
 
-    def read(self, runs: Sequence[Run]) -> Mapping[str, Result]: ...
+        A run without a result is missing from the answer (it may be late: ask again). It never
+        raises for one bad run.
+        """
 
 
 class Clock(Protocol):
     """Time, so that a whole sweep can run in virtual time. Unix seconds."""
 
-    def now(self) -> float: ...
+    def now(self) -> float:
+        """Return the time."""
 
-    def sleep(self, seconds: float) -> None: ...
+    def sleep(self, seconds: float) -> None:
+        """Return `seconds` later, or earlier when there is something to look at."""
