@@ -60,6 +60,7 @@ class Outcome(msgspec.Struct, frozen=True):
     ended_at: float | None = None
     price_usd_per_hour: float = 0.0
     detail: str = ""
+    cause: Cause = Cause.UNKNOWN
 
     @property
     def is_over(self) -> bool:
