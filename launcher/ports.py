@@ -48,6 +48,15 @@ class Phase(StrEnum):
     ABSENT = "absent"  # never heard of it
 
 
+class Cause(StrEnum):
+    """Why a job is LOST, where the executor knows it."""
+
+    UNKNOWN = ""
+    PREEMPTED = "preempted"
+    NODE_LOST = "node_lost"
+    NO_CAPACITY = "no_capacity"
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """What an executor knows about one job.
 
