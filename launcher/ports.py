@@ -21,7 +21,7 @@ class Job:
     `script` is bash; `arguments` become its positional parameters and never pass through a shell
     string. `secrets` are environment variables that must not be written anywhere.
     `timeout_seconds` is the executor's own last line of defence, for when no coordinator lives to
-    end the job: it kills the job then, and says so (`KILLED`, detail "timeout").
+    end the job: it kills the job then, and says so (`KILLED`, cause `TIMEOUT`).
     """
 
     name: str
@@ -49,12 +49,13 @@ class Phase(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why a job is LOST, where the executor knows it."""
+    """Why a job is LOST or KILLED, where the executor knows it."""
 
     UNKNOWN = ""
     PREEMPTED = "preempted"
     NODE_LOST = "node_lost"
     NO_CAPACITY = "no_capacity"
+    TIMEOUT = "timeout"
 
 
 class Outcome(msgspec.Struct, frozen=True):
