@@ -1,0 +1,150 @@
+"""Everything that a training run can be told: one dataclass per section, one sentence per field.
+
+The sentences are the documentation: `python -m trainer --help` prints them.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a field means and which values it takes; `inf` bounds are open."""
+
+    sentence: str
+    low: float = float("-inf")
+    high: float = float("inf")
+    exclusive_low: bool = False
+    aliases: tuple[str, ...] = ()
+
+
+def option(
+    default: Any,
+    sentence: str,
+    *,
+    low: float = float("-inf"),
+    high: float = float("inf"),
+    above: float | None = None,
+    aliases: tuple[str, ...] = (),
+) -> Any:
+    """A dataclass field with its sentence and its bounds; `above` is an open lower bound."""
+    rule = Rule(sentence, low if above is None else above, high, above is not None, aliases=aliases)
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata={"rule": rule})
+    return field(default=default, metadata={"rule": rule})
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerConfig:
+    """The optimiser and its parameters."""
+
+    type: Literal["adam", "sgd"] = option(
+        "adam", "Adam with decoupled weight decay, or SGD whose momentum is beta1."
+    )
+    beta1: float = option(0.9, "Decay of the gradient's running mean.", low=0, high=0.9999)
+    beta2: float = option(0.999, "Decay of the squared gradient's mean.", low=0, high=0.999999)
+    eps: float = option(1e-5, "Added to Adam's denominator.", above=0, high=1)
+    weight_decay: float = option(0.0, "Share of each weight lost per step, × learning rate.", low=0)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainerConfig:
+    """PPO and its schedule."""
+
+    learning_rate: float = option(
+        3e-3, "Step size of the optimiser at the start.", above=0, high=10
+    )
+    learning_rate_schedule: Literal["constant", "linear", "cosine"] = option(
+        "linear", "How the step size falls towards 0 at total_timesteps."
+    )
+    total_timesteps: int = option(
+        100_000, "Environment steps to train for, all ranks together.", low=1
+    )
+    batch_size: int = option(
+        1024, "Environment steps per update, all ranks together: num_envs × horizon.", low=1
+    )
+    minibatch_size: int | None = option(
+        None,
+        "Steps per gradient step: batch_size / minibatch_size, rounded, gives their number;"
+        " empty: a quarter of the batch.",
+        low=1,
+    )
+    num_epochs: int = option(
+        4, "Passes over each batch.", low=1, high=1000, aliases=("update_epochs",)
+    )
+    gamma: float = option(0.99, "Discount of future rewards.", low=0, high=1)
+    gae_lambda: float = option(0.95, "Bias against variance of the advantage.", low=0, high=1)
+    clip_param: float = option(
+        0.2, "How far the new policy may move from the old.", above=0, high=100,
+        aliases=("clip_coef",),
+    )  # fmt: skip
+    value_clip: float | None = option(
+        None, "How far a value may move from the old one; empty: not clipped.", above=0
+    )
+    entropy_coeff: float = option(
+        0.01, "Weight of the entropy bonus.", low=0, high=100, aliases=("ent_coef",)
+    )
+    value_coeff: float = option(
+        0.5, "Weight of the value loss.", low=0, high=100, aliases=("vf_coef",)
+    )
+    max_grad_norm: float = option(0.5, "Norm to which a gradient is cut.", above=0)
+    target_kl: float | None = option(
+        None, "Ends an update early beyond this divergence; empty: never.", above=0
+    )
+    normalize_advantage: bool = option(True, "Whether advantages have mean 0 and deviation 1.")
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    num_workers: int = option(
+        1, "Processes that step environments without an array form.", low=1, high=1024
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """The policy and value networks."""
+
+    hidden_size: int = option(64, "Width of each hidden layer.", low=1, high=65536)
+    num_layers: int = option(2, "Hidden layers.", low=0, high=32)
+    activation: Literal["tanh", "relu", "silu", "elu"] = option("tanh", "Between the layers.")
+
+
+@dataclass(frozen=True, slots=True)
+class EnvConfig:
+    """The task."""
+
+    name: str = option("cartpole", "An environment of ours.")
+    difficulty: float | None = option(
+        None, "From 0, easy, to 1, hard; empty: as the environment is known.", low=0, high=1
+    )
+    num_envs: int | None = option(
+        None,
+        "Environments stepped together, all ranks; at most batch_size;"
+        " empty: a power of two near √batch_size.",
+        low=1,
+        high=65536,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationConfig:
+    """The score at the end."""
+
+    num_episodes: int = option(64, "Episodes of the final score.", low=1, high=100_000)
+    deterministic: bool = option(True, "The policy's best action, or one drawn from it.")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole training run."""
+
+    run: str = option("", "A name for people.")
+    seed: int = option(0, "Of everything random.", low=0, high=2**63 - 1)
+    device: Literal["auto", "cpu", "cuda", "mps"] = option(
+        "auto", "auto: cuda where there is one, else cpu."
+    )
+    vectorization: Literal["serial", "multiprocessing"] = option(
+        "serial", "serial: num_workers is ignored."
+    )
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    env: EnvConfig = field(default_factory=EnvConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

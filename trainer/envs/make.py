@@ -1,0 +1,23 @@
+"""From `env.name` to environments."""
+
+import difflib
+from collections.abc import Callable
+
+from trainer.config import EnvConfig
+from trainer.envs.base import Share, VectorEnv
+from trainer.envs.cartpole import CartPole
+from trainer.errors import ConfigError
+
+OURS: dict[str, Callable[..., VectorEnv]] = {"cartpole": CartPole}
+
+
+def make_env(config: EnvConfig, share: Share) -> VectorEnv:
+    """This rank's share of the environments. Raises ConfigError for a name that means nothing."""
+    if config.name not in OURS:
+        close = difflib.get_close_matches(config.name, OURS, n=1)
+        raise ConfigError(
+            f"env.name: there is no environment {config.name!r}",
+            hint=f"did you mean {close[0]}?" if close else f"there are {', '.join(OURS)}",
+        )
+    difficulty = {} if config.difficulty is None else {"difficulty": config.difficulty}
+    return OURS[config.name](share, **difficulty)

@@ -1,0 +1,110 @@
+"""What a run tells the world: metrics as it goes, its result at the end."""
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, TextIO
+
+
+class Log(Protocol):
+    """Takes metrics as they come."""
+
+    def write(self, step: int, metrics: dict[str, float]) -> None:
+        """Metrics after `step` environment steps."""
+
+    def close(self, summary: dict[str, float], *, exit_code: int) -> None:
+        """The last word; nothing is written after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the run hands back. `cost_seconds` counts all attempts."""
+
+    metrics: dict[str, float]
+    cost_seconds: float
+    status: Literal["completed", "diverged"]
+
+
+def write_result(folder: Path, result: Result) -> None:
+    """result.json, atomically and durably: it is there in full or not at all."""
+    document = {
+        "schema_version": 1,
+        "metrics": {name: plain(value) for name, value in result.metrics.items()},
+        "cost_seconds": result.cost_seconds,
+        "status": result.status,
+    }
+    write_atomically(folder / "result.json", json.dumps(document, indent=2).encode() + b"\n")
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replaces the file's content, synced to the disk before it takes the name."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with draft.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def plain(value: float) -> float | str:
+    """A number for JSON, which has no NaN and no infinity."""
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+class JsonLines:
+    """metrics.jsonl: one object a line, readable while the run goes on."""
+
+    def __init__(self, path: Path) -> None:
+        self.file: TextIO = path.open("a", encoding="utf-8", buffering=1)
+
+    def write(self, step: int, metrics: dict[str, float]) -> None:
+        """Appends one line."""
+        line = {"step": step, **{name: plain(value) for name, value in metrics.items()}}
+        self.file.write(json.dumps(line) + "\n")
+
+    def close(self, summary: dict[str, float], *, exit_code: int) -> None:  # noqa: ARG002 Log's
+        """Closes the file; the summary is result.json's."""
+        self.file.close()
+
+
+class WandbLog:
+    """The run in Weights & Biases; who and where it is stands in WANDB_* variables."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        import wandb
+
+        self.run = wandb.init(config=config, resume="allow")
+
+    def write(self, step: int, metrics: dict[str, float]) -> None:
+        """Logs at the environment step."""
+        self.run.log(metrics, step=step)
+
+    def close(self, summary: dict[str, float], *, exit_code: int) -> None:
+        """Writes the summary and ends the run."""
+        self.run.summary.update(summary)
+        self.run.finish(exit_code=exit_code)
+
+
+class NoLog:
+    """Where W&B is absent or switched off, or on ranks that do not write."""
+
+    def write(self, step: int, metrics: dict[str, float]) -> None:
+        """Nothing."""
+
+    def close(self, summary: dict[str, float], *, exit_code: int) -> None:
+        """Nothing."""
+
+
+def wandb_log(config: dict[str, Any]) -> Log:
+    """W&B where WANDB_MODE or WANDB_API_KEY asks for it and the package is there, else nothing."""
+    wanted = "WANDB_MODE" in os.environ or "WANDB_API_KEY" in os.environ
+    if not wanted or os.environ.get("WANDB_MODE") in ("disabled", "dryrun_disabled"):
+        return NoLog()
+    try:
+        return WandbLog(config)
+    except ImportError:
+        return NoLog()
