@@ -1,0 +1,100 @@
+"""Protein for a loop of one's own: ask for parameters, tell what they scored."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from protein import pareto
+from protein.observation import Observation, Value
+from protein.pareto import Goal
+from protein.settings import Settings
+from protein.space import Space
+from protein.suggest import Memo, seed_for, suggest
+
+
+class Protein:
+    """Asks `suggest` with everything told so far.
+
+    >>> space = Space.from_dict({"lr": {"distribution": "log_normal", "min": 1e-5, "max": 1e-2}})
+    >>> protein = Protein(space, goal="maximize", seed=0)
+    >>> params, info = protein.suggest()
+    >>> protein.observe(params, score=0.7, cost=12.5)
+    >>> protein.best.params == params
+    True
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        goal: Goal = "maximize",
+        seed: int = 0,
+        num_random_samples: int = 5,
+        cost_parameter: str | None = None,
+        method: str = "protein",
+    ) -> None:
+        self.space = space
+        self.settings = Settings(
+            goal=goal,
+            num_random_samples=num_random_samples,
+            cost_parameter=cost_parameter,
+            method=method,
+        )
+        self.seed = seed
+        self._observed: list[Observation] = []
+        self._pending: dict[str, Mapping[str, Value]] = {}
+        self._count = 0
+        self._memo = Memo()
+
+    def suggest(self) -> tuple[dict[str, Value], dict[str, Any]]:
+        """Give parameters to try, and why; they are pending until they are observed."""
+        suggestion = suggest(
+            self.space,
+            self.settings,
+            self._observed,
+            list(self._pending.values()),
+            seed_for(self.seed, self._count),
+            memo=self._memo,
+        )
+        suggestion_id = f"{self._count:06d}"
+        self._count += 1
+        self._pending[suggestion_id] = suggestion.params
+        return dict(suggestion.params), {**suggestion.info, "suggestion_id": suggestion_id}
+
+    def observe(
+        self,
+        params_or_suggestion_id: Mapping[str, Value] | str,
+        score: float | None,
+        cost: float | None = None,
+        is_failure: bool = False,
+    ) -> None:
+        """Tell what came of a suggestion, or of parameters from anywhere else.
+
+        KeyError if a suggestion id is not pending.
+        """
+        if isinstance(params_or_suggestion_id, str):
+            suggestion_id: str | None = params_or_suggestion_id
+            params = self._pending.pop(params_or_suggestion_id)
+        else:
+            params = dict(params_or_suggestion_id)
+            suggestion_id = self._pending_like(params)
+            if suggestion_id is not None:
+                del self._pending[suggestion_id]
+        self._observed.append(Observation(params, score, cost, is_failure, suggestion_id))
+
+    def _pending_like(self, params: Mapping[str, Value]) -> str | None:
+        return next((key for key, known in self._pending.items() if known == params), None)
+
+    @property
+    def observations(self) -> tuple[Observation, ...]:
+        """Everything told so far."""
+        return tuple(self._observed)
+
+    @property
+    def best(self) -> Observation | None:
+        """The best observation, None before the first success."""
+        return pareto.best(self._observed, self.settings.goal)
+
+    @property
+    def pareto_front(self) -> tuple[Observation, ...]:
+        """The best scores for their costs, ordered by cost."""
+        return pareto.pareto_front(self._observed, self.settings.goal)

@@ -1,0 +1,59 @@
+# ruff: noqa: F722 - jaxtyping's shapes are strings, not forward references
+"""The first trials: the centre, then points that fill every projection of the space.
+
+The criterion is that of MaxPro designs (Joseph, Gul, Ba 2015, "Maximum projection designs for
+computer experiments"), on a torus, so that corners are not preferred, and greedy, so that it goes
+on from whatever was tried already.
+"""
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+
+from protein.encoding import Encoding
+
+Array = NDArray[np.float64]
+
+_POOL = 512
+
+
+def initial_row(
+    encoding: Encoding, taken: Float[Array, "k d"], rng: np.random.Generator
+) -> Float[Array, " d"]:
+    """Give the next row of a space-filling design beside the rows taken."""
+    if len(taken) == 0:
+        return encoding.center
+    pool = encoding.snap(from_prior(encoding, stratified(_POOL, encoding.dimension, rng)))
+    row: Array = pool[np.argmin(crowding(encoding, pool, taken))]
+    return row
+
+
+def crowding(
+    encoding: Encoding, pool: Float[Array, "m d"], taken: Float[Array, "k d"]
+) -> Float[Array, " m"]:
+    """Give the MaxPro criterion of each row of the pool against those taken; low is empty space."""
+    gap = np.abs(pool[:, None, :] - taken)
+    gap = np.minimum(gap, 1.0 - np.minimum(gap, 1.0))
+    gap[..., encoding.is_categorical] = 0.5 * (gap[..., encoding.is_categorical] > 0)
+    closeness = -np.log(gap**2 + (0.5 / (len(taken) + 1)) ** 2).sum(axis=-1)
+    total: Array = np.logaddexp.reduce(closeness, axis=1)
+    return total
+
+
+def stratified(n: int, d: int, rng: np.random.Generator) -> Float[Array, "n d"]:
+    """Draw a Latin hypercube."""
+    strata = rng.permuted(np.tile(np.arange(n), (d, 1)), axis=1).T
+    sample: Array = (strata + rng.random((n, d))) / n
+    return sample
+
+
+def from_prior(encoding: Encoding, U: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    """Bend uniform rows to the user's prior: a normal around `mean`, cut at the ends."""
+    bent = U.copy()
+    for index, parameter in enumerate(encoding.parameters):
+        if parameter.spread is not None:
+            m, s = parameter.center, parameter.spread
+            low, high = ndtr((0.0 - m) / s), ndtr((1.0 - m) / s)
+            bent[:, index] = m + s * ndtri(low + U[:, index] * (high - low))
+    return np.clip(bent, 0.0, 1.0)
