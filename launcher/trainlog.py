@@ -1,0 +1,77 @@
+"""train.log: how its attempts are marked, and how it is read without trusting it.
+
+One file per trial holds the output of all its attempts. A header line stands before each.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+TAIL_BYTES = 256 * 1024
+LINE_CHARACTERS = 2000  # of a line shown to people
+
+_HEADER = re.compile(r"=== protein-sky: attempt (\d+) of run ")
+# CSI and OSC sequences, other two-character escapes, then any control character but tab.
+_CONTROL = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"
+    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"
+    r"|\x1b[@-Z\\-_]"
+    r"|[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
+
+
+def header(run_id: str, attempt: int, when: str) -> str:
+    """Return the line before the output of an attempt."""
+    return f"=== protein-sky: attempt {attempt} of run {run_id}, {when} ==="
+
+
+def tail(path: Path, limit: int = TAIL_BYTES) -> list[str]:
+    """Return the whole lines among the last `limit` bytes; none if the file cannot be read."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not hang us
+    except OSError:
+        return []
+    with os.fdopen(fd, "rb") as file:
+        try:
+            start = max(0, file.seek(0, os.SEEK_END) - limit)
+            file.seek(start)
+            lines = file.read(limit).split(b"\n")
+        except OSError:
+            return []
+    if start > 0:
+        del lines[0]  # it may be half a line
+    if lines and not lines[-1]:
+        del lines[-1]
+    return [line.decode("utf-8", "replace") for line in lines]
+
+
+def of_attempt(lines: Sequence[str], attempt: int) -> list[str]:
+    """Return the lines of one attempt. Lines before any header belong to the attempt before it."""
+    headers = [
+        (at, int(match[1])) for at, line in enumerate(lines) if (match := _HEADER.match(line))
+    ]
+    if not headers:
+        return list(lines)
+    starts = [(0, headers[0][1] - 1), *((at + 1, number) for at, number in headers)]
+    ends = [*(at for at, _ in headers), len(lines)]
+    return [
+        line
+        for (start, number), stop in zip(starts, ends, strict=True)
+        if number == attempt
+        for line in lines[start:stop]
+    ]
+
+
+def last_lines(path: Path, count: int, *, attempt: int | None = None) -> list[str]:
+    """Return the last lines for a person's terminal: no escapes, no control characters, cut."""
+    lines = tail(path)
+    if attempt is not None:
+        lines = of_attempt(lines, attempt)
+    return [printable(line) for line in lines[-count:]] if count > 0 else []
+
+
+def printable(line: str) -> str:
+    """Return what a person would see of a line: after its last carriage return, without escapes."""
+    shown = line.rstrip("\r").rpartition("\r")[2]
+    return _CONTROL.sub("", shown)[:LINE_CHARACTERS]
