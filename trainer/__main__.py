@@ -16,7 +16,7 @@ from trainer.errors import DivergedError, TrainerError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parses, trains, writes; returns the exit code."""
     started = time.perf_counter()
-    options = parser().parse_args(arguments)
+    options = parser().parse_intermixed_args(arguments)
     try:
         file = options.check or options.config
         config = parse.load(file, options.overrides)

@@ -80,14 +80,14 @@ def convert(value: Any, option: Option) -> Any:
         return value
     if kind is bool:
         if not isinstance(value, bool):
-            raise ValueError(f"must be true or false, not {value!r}")  # noqa: TRY004 one kind
+            raise ValueError(f"must be true or false, not {value!r}")
         return value
     if kind is str:
         if value is None or isinstance(value, (list, dict)):
             raise ValueError(f"must be a text, not {value!r}")
         return str(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"must be a number, not {value!r}")
+        raise ValueError(f"must be a number, not {value!r}")  # noqa: TRY004 one kind for all
     if not _within(value, option.rule):
         raise ValueError(f"must be {_range(option.rule)}, not {value!r}")
     if kind is float:

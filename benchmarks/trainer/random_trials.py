@@ -3,7 +3,7 @@
 Draws settings at random from the demo's ranges, trains each in its own process, one after the
 other, and prints score and CPU seconds (imports included), the best first.
 
-    python benchmarks/trainer/random_trials.py --trials 12 env.name=cartpole
+    python benchmarks/trainer/random_trials.py --trials 12 env.name=swingup
 """
 
 import argparse
@@ -20,9 +20,9 @@ import numpy as np
 def draw(random: np.random.Generator) -> dict[str, float]:
     """One setting from the ranges of configs/sweep/demo_sweep.yaml."""
     return {
-        "trainer.learning_rate": float(np.exp(random.uniform(np.log(1e-4), np.log(3e-2)))),
-        "trainer.batch_size": int(2 ** random.integers(8, 14)),
-        "trainer.entropy_coeff": float(np.exp(random.uniform(np.log(1e-4), np.log(3e-1)))),
+        "trainer.learning_rate": float(np.exp(random.uniform(np.log(3e-4), np.log(3e-2)))),
+        "trainer.batch_size": int(2 ** random.integers(10, 15)),
+        "trainer.gamma": float(random.uniform(0.9, 0.999)),
     }
 
 
@@ -48,18 +48,18 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("overrides", nargs="*")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     random = np.random.default_rng(options.seed)
     rows = []
     for _ in range(options.trials):
         settings = draw(random)
         rows.append((*trial(settings, options.overrides), settings))
     rows.sort(key=lambda row: -row[0])
-    print(f"{'score':>8} {'CPU s':>6}  learning_rate  batch  entropy")
+    print(f"{'score':>8} {'CPU s':>6}  learning_rate  batch  gamma")
     for score, cpu, s in rows:
         print(
             f"{score:8.1f} {cpu:6.1f}  {s['trainer.learning_rate']:13.2g}"
-            f"  {s['trainer.batch_size']:5d}  {s['trainer.entropy_coeff']:.2g}"
+            f"  {s['trainer.batch_size']:6d}  {s['trainer.gamma']:.3f}"
         )
 
 

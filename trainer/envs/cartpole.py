@@ -45,7 +45,7 @@ class CartPole:
         force = np.where(actions == 1, FORCE, -FORCE)
         if self.gust:
             force = force + self.random.uniform(-self.gust, self.gust)
-        self.physics = self._push(force)
+        self.physics = push_cart(self.physics, force, self.half_length)
         self.steps += 1
         terminated = (np.abs(self.physics[:, 0]) > MAX_POSITION) | (
             np.abs(self.physics[:, 2]) > MAX_ANGLE
@@ -75,23 +75,24 @@ class CartPole:
         self.random.state = state["random"]
         return self.physics.astype(np.float32)
 
-    def _push(self, force: Array) -> Array:
-        """One Euler step of Barto et al.'s equations of motion."""
-        x, x_dot, angle, angle_dot = self.physics.T
-        cos, sin = np.cos(angle), np.sin(angle)
-        total_mass = CART_MASS + POLE_MASS
-        moment = POLE_MASS * self.half_length
-        push = (force + moment * angle_dot**2 * sin) / total_mass
-        angle_acc = (GRAVITY * sin - cos * push) / (
-            self.half_length * (4.0 / 3.0 - POLE_MASS * cos**2 / total_mass)
-        )
-        x_acc = push - moment * angle_acc * cos / total_mass
-        return np.stack(
-            [
-                x + TIME_STEP * x_dot,
-                x_dot + TIME_STEP * x_acc,
-                angle + TIME_STEP * angle_dot,
-                angle_dot + TIME_STEP * angle_acc,
-            ],
-            axis=1,
-        )
+
+def push_cart(physics: Array, force: Array, half_length: float) -> Array:
+    """One Euler step of Barto et al.'s equations of motion; physics (N, 4), force (N,)."""
+    x, x_dot, angle, angle_dot = physics.T
+    cos, sin = np.cos(angle), np.sin(angle)
+    total_mass = CART_MASS + POLE_MASS
+    moment = POLE_MASS * half_length
+    push = (force + moment * angle_dot**2 * sin) / total_mass
+    angle_acc = (GRAVITY * sin - cos * push) / (
+        half_length * (4.0 / 3.0 - POLE_MASS * cos**2 / total_mass)
+    )
+    x_acc = push - moment * angle_acc * cos / total_mass
+    return np.stack(
+        [
+            x + TIME_STEP * x_dot,
+            x_dot + TIME_STEP * x_acc,
+            angle + TIME_STEP * angle_dot,
+            angle_dot + TIME_STEP * angle_acc,
+        ],
+        axis=1,
+    )

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from trainer.config import EnvConfig
 from trainer.envs.base import Share, VectorEnv
 from trainer.envs.cartpole import CartPole
+from trainer.envs.swingup import SwingUp
 from trainer.errors import ConfigError
 
-OURS: dict[str, Callable[..., VectorEnv]] = {"cartpole": CartPole}
+OURS: dict[str, Callable[..., VectorEnv]] = {"cartpole": CartPole, "swingup": SwingUp}
 
 
 def make_env(config: EnvConfig, share: Share) -> VectorEnv:
