@@ -16,7 +16,7 @@ before it leaves nothing behind, and one that is killed after it leaves a trial 
 """
 
 # Importing pathlib would cost as much time as all of the rest.
-# ruff: noqa: PTH
+# ruff: noqa: PTH105, PTH108, PTH110, PTH112, PTH118, PTH123
 
 import contextlib
 import fcntl
