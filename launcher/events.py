@@ -233,6 +233,16 @@ Event = (
     | SweepEnded
 )
 
+Command = (
+    PauseRequested
+    | StopRequested
+    | CancelRequested
+    | ResumeRequested
+    | ParamsEnqueued
+    | TrialRetried
+)
+"""What another process may ask of a sweep; each carries a `command_id`."""
+
 
 class Recorded(msgspec.Struct, frozen=True):
     """An event as the journal holds it: `seq` counts from 1, `epoch` names the writer."""

@@ -68,7 +68,10 @@ class TrialState(StrEnum):
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """One try at a trial. None: not yet, or never. Money and seconds cover all its machines."""
+    """One try at a trial. None: not yet, or never.
+
+    `machine_seconds` is how long its machines were held; prices cover all of them together.
+    """
 
     number: int
     job_name: str

@@ -1,0 +1,44 @@
+# Two commands: `make demo` shows a real sweep on this machine, `make test` runs the test suite.
+# Needs Python 3.11 or newer; PYTHON=python3.12 chooses one.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INPUTS := pyproject.toml constraints.txt
+
+.PHONY: demo test test-slow lint clean
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## show this
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo 'protein-sky needs Python 3.11 or newer; choose one: make PYTHON=python3.12' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(BIN)/python $(INPUTS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python $(INPUTS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo  ## install, then run a real sweep of 16 trials on this machine (2-3 minutes)
+	$(BIN)/protein-sky launch configs/sweep/demo_sweep.yaml --cloud local
+
+test: $(VENV)/.dev  ## install with the test tools, then run the default test suite
+	$(BIN)/python -m pytest -n auto
+
+test-slow: $(VENV)/.dev  ## what takes longer: crash storms, the browser (needs Chromium)
+	$(BIN)/python -m pytest -n auto -m 'slow or storm or browser'
+
+lint: $(VENV)/.dev  ## formatting, lint rules, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:  ## remove the environment and caches; sweeps in train_dir/ stay
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,5 @@
+"""`python -m launcher` is `protein-sky`."""
+
+from launcher.cli import main
+
+main()

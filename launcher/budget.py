@@ -1,0 +1,101 @@
+"""Money and time as hard limits: what is spent, what is promised, and what still fits.
+
+Before an attempt starts its worst case is reserved: price × the longest it can be held. Spend plus
+reservations never exceeds the cap, whatever happens in which order. US dollars and Unix seconds.
+"""
+
+from dataclasses import dataclass
+
+from launcher.config import SweepConfig
+from launcher.state import Attempt, State
+
+TEARDOWN_SECONDS = 120.0
+"""From the decision to end a job until its machine is gone: one poll, 30 s of grace, the kill."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the executor can give: the price of one trial's machines together, and how many fit.
+
+    `gpus` counts those of one trial over all its nodes. `parallel` is the executor's own limit.
+    """
+
+    price_usd_per_hour: float = 0.0
+    gpus: int = 0
+    parallel: int = 1
+
+
+def attempt_spend_usd(attempt: Attempt, now: float) -> float:
+    """Return what an attempt has cost until now."""
+    if attempt.is_over:
+        return attempt.cost_usd
+    since = attempt.started_at if attempt.started_at is not None else attempt.submitting_at
+    return max(0.0, now - since) / 3600 * attempt.price_usd_per_hour
+
+
+def spent_usd(state: State, now: float) -> float:
+    """Return all that was spent: settled attempts, and running ones until now."""
+    running = (t.attempt for t in state.live_trials if t.attempt is not None)
+    return state.settled_usd + sum(attempt_spend_usd(a, now) for a in running if not a.is_over)
+
+
+def reserved_usd(state: State, now: float) -> float:
+    """Return what running attempts may cost beyond what they have spent already."""
+    running = (t.attempt for t in state.live_trials if t.attempt is not None)
+    return sum(
+        max(0.0, a.reserved_usd - attempt_spend_usd(a, now)) for a in running if not a.is_over
+    )
+
+
+def worst_case_usd(config: SweepConfig, offer: Offer) -> float:
+    """Return the most that one attempt can cost; infinite when nothing bounds its time."""
+    if offer.price_usd_per_hour == 0.0:
+        return 0.0
+    timeout = config.execution.timeout_seconds
+    if timeout is None:
+        return float("inf")
+    return offer.price_usd_per_hour * (timeout + TEARDOWN_SECONDS) / 3600
+
+
+def active_seconds(state: State, now: float) -> float:
+    """Return for how long the sweep has been going, pauses left out."""
+    since = state.active_since
+    return state.active_seconds + (max(0.0, now - since) if since is not None else 0.0)
+
+
+def gpu_hours(state: State, offer: Offer, now: float) -> float:
+    """Return the GPU hours used, running attempts included."""
+    running = sum(
+        max(0.0, now - t.attempt.started_at)
+        for t in state.live_trials
+        if t.attempt is not None and t.attempt.started_at is not None
+    )
+    return (state.machine_seconds + running) / 3600 * offer.gpus
+
+
+def why_nothing_fits(config: SweepConfig, state: State, offer: Offer, now: float) -> str:
+    """Return why no further attempt may start now; empty when one may.
+
+    The worst case of the next attempt is held against what is left of every limit.
+    """
+    budget = config.budget
+    if budget.usd is not None:
+        committed = spent_usd(state, now) + reserved_usd(state, now)
+        next_usd = worst_case_usd(config, offer)
+        if committed + next_usd > budget.usd:
+            return (
+                f"budget.usd {budget.usd:.2f}: {committed:.2f} spent or reserved,"
+                f" and one more trial can cost {next_usd:.2f}"
+            )
+    if budget.hours is not None and active_seconds(state, now) >= budget.hours * 3600:
+        return f"budget.hours {budget.hours:g} are over"
+    if budget.gpu_hours is not None:
+        timeout = config.execution.timeout_seconds
+        longest = 0.0 if timeout is None else (timeout + TEARDOWN_SECONDS) / 3600 * offer.gpus
+        promised = sum(longest for _ in state.live_trials)
+        used = gpu_hours(state, offer, now)
+        if max(used, state.machine_seconds / 3600 * offer.gpus + promised) + longest > (
+            budget.gpu_hours
+        ):
+            return f"budget.gpu_hours {budget.gpu_hours:g}: {used:.2f} used"
+    return ""

@@ -1,0 +1,255 @@
+"""The one loop that runs a sweep: ask the policy, act once, record once.
+
+It alone calls the edges. Whatever happens to it, the journal and the executor together say how to
+go on: an intent is committed before each act, and each act can be repeated.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from launcher import inbox, policy, trainlog, views
+from launcher.budget import Offer
+from launcher.config import from_mapping
+from launcher.errors import ExecutorError
+from launcher.events import (
+    AttemptCancelling,
+    AttemptStarted,
+    AttemptSubmitted,
+    AttemptSubmitting,
+    CoordinatorStarted,
+    Event,
+    Failure,
+    Origin,
+    PauseRequested,
+    Recorded,
+    SweepEnded,
+    TrialDropped,
+    TrialSuggested,
+)
+from launcher.folder import SweepFolder
+from launcher.jobs import make_job
+from launcher.journal import JournalWriter
+from launcher.optimizer import Ask, complete
+from launcher.policy import Cancel, Drop, End, Leave, Pause, Submit, Suggest, Wait
+from launcher.ports import Clock, Executor, Metrics, Outcome, Phase, Result, Run
+from launcher.state import Attempt, Mode, State, Trial, apply
+from protein import Space
+
+Watch = Callable[[State, Recorded | None], None]
+"""Called after each event, and with None about once a second while nothing happens."""
+
+LOG_LINES = 60
+"""How much of a failed trial's log is searched for the reason."""
+
+TICK_SECONDS = 1.0
+"""How often requests are looked for and the watcher is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The edges of one sweep: everything that is not its own state."""
+
+    executor: Executor
+    metrics: Metrics
+    clock: Clock
+    offer: Offer
+    ask: Ask
+    watch: Watch = field(default=lambda _state, _event: None)
+    poll_seconds: float = 1.0
+    result_grace_seconds: float = 0.0
+    host: str = ""
+    pid: int = 0
+
+
+class Coordinator:
+    """Runs one sweep from wherever it stands until nothing is left to do.
+
+    The caller holds the sweep's lock and gives the journal and the state folded from it.
+    """
+
+    def __init__(
+        self, folder: SweepFolder, journal: JournalWriter, state: State, world: World
+    ) -> None:
+        self.folder = folder
+        self.state = state
+        self.config = from_mapping(state.config)
+        self._journal = journal
+        self._world = world
+
+    def run(self) -> State:
+        """Go on until the sweep ended, or is paused and drained; return the last state.
+
+        Raises LockedError if another coordinator takes over, JournalError if the disk refuses.
+        KeyboardInterrupt may come at any time: nothing is lost, running trials run on.
+        """
+        self._record(CoordinatorStarted(self._world.host, self._world.pid))
+        views.write_sweep(self.folder, self.config, self.state)
+        while True:
+            self._take_requests()
+            self._poll()
+            until = self._act()
+            if until is None:
+                return self.state
+            self._wait(until)
+
+    def interrupt(self) -> State:
+        """End what runs and wait until it is gone; its trials go on from checkpoints later."""
+        names = []
+        for trial in self.state.live_trials:
+            attempt = trial.attempt
+            if attempt is not None and attempt.is_submitted:
+                names.append(attempt.job_name)
+                if attempt.cancelling is None:
+                    cancelling = AttemptCancelling(trial.number, attempt.number, Failure.PREEMPTED)
+                    self._record(cancelling)
+        self._world.executor.cancel(names)
+        while any(t.attempt is not None and t.attempt.is_submitted for t in self.state.live_trials):
+            self._poll()
+            self._world.clock.sleep(self._world.poll_seconds)
+            self._world.watch(self.state, None)
+        return self.state
+
+    def _act(self) -> float | None:
+        """Do everything that can be done now; return until when to wait, None to leave."""
+        while True:
+            now = self._world.clock.now()
+            action = policy.decide(self.config, self.state, self._world.offer, now)
+            match action:
+                case Wait(until=until):
+                    return math.inf if until is None else until
+                case Leave():
+                    return None
+                case Suggest():
+                    self._suggest(action)
+                case Submit():
+                    self._submit(action)
+                case Cancel(trial=trial, attempt=attempt, job_name=name, reason=reason):
+                    self._record(AttemptCancelling(trial, attempt, reason))
+                    self._world.executor.cancel([name])
+                case Drop(trial=trial):
+                    self._record(TrialDropped(trial))
+                case Pause(reason=reason):
+                    self._record(PauseRequested(reason))
+                case End(reason=reason, detail=detail):
+                    self._record(SweepEnded(reason, detail))
+                case _:
+                    assert_never(action)
+
+    def _suggest(self, action: Suggest) -> None:
+        run_id = policy.run_id(self.config, self.state.sweep_id, action.number)
+        if action.enqueued is None:
+            suggestion = self._world.ask(self.config, self.state)
+            params, info = dict(suggestion.params), dict(suggestion.info)
+            origin, command_id = Origin.OPTIMIZER, None
+        else:
+            space = Space.from_dict(self.config.sweep.parameters)
+            params, info = complete(space, action.enqueued.params), {"origin": "user"}
+            origin, command_id = Origin.USER, action.enqueued.command_id
+        self._record(TrialSuggested(action.number, run_id, params, origin, info, command_id))
+
+    def _submit(self, action: Submit) -> None:
+        if not action.is_recorded:
+            self._record(
+                AttemptSubmitting(
+                    action.trial,
+                    action.attempt,
+                    action.job_name,
+                    action.price_usd_per_hour,
+                    action.reserved_usd,
+                )
+            )
+        trial = self.state.trials[action.trial]
+        job = make_job(self.folder, self.config, self.state, trial, action.attempt, action.job_name)
+        try:
+            views.write_trial(self.folder, self.config, self.state, trial)
+            views.write_job(self.folder, job)
+            self._world.executor.submit(job)
+        except (ExecutorError, OSError) as error:
+            self._refuse(trial, str(error))
+        else:
+            self._record(AttemptSubmitted(action.trial, action.attempt))
+
+    def _refuse(self, trial: Trial, detail: str) -> None:
+        attempt = trial.attempt
+        assert attempt is not None  # its intent was recorded
+        now = self._world.clock.now()
+        failure = Failure.LAUNCH_ERROR
+        self._record(policy.refused(self.config, trial, attempt, failure, detail, now))
+
+    def _poll(self) -> None:
+        """Look at all live jobs with one request, and record what became of them.
+
+        An intent that no executor has acknowledged is looked at only when it will not be carried
+        out any more; else it is settled by submitting it.
+        """
+        live = [
+            (trial, trial.attempt)
+            for trial in self.state.live_trials
+            if trial.attempt is not None
+            and (trial.attempt.is_submitted or self.state.mode is Mode.CANCELLING)
+        ]
+        if not live:
+            return
+        outcomes = self._world.executor.poll([attempt.job_name for _, attempt in live])
+        over = [(t, a) for t, a in live if outcomes[a.job_name].is_over]
+        results = self._results([trial for trial, _ in over])
+        for trial, attempt in live:
+            self._record_outcome(
+                trial, attempt, outcomes[attempt.job_name], results.get(trial.run_id)
+            )
+
+    def _results(self, trials: list[Trial]) -> dict[str, Result]:
+        runs = [
+            Run(trial.run_id, self.folder.run(trial.run_id), len(trial.attempts))
+            for trial in trials
+        ]
+        return dict(self._world.metrics.read(runs)) if runs else {}
+
+    def _record_outcome(
+        self, trial: Trial, attempt: Attempt, outcome: Outcome, result: Result | None
+    ) -> None:
+        now = self._world.clock.now()
+        if outcome.is_over:
+            if self._is_late(outcome, result, now):
+                return
+            log = self.folder.run(trial.run_id) / "train.log"
+            last = trainlog.last_lines(log, LOG_LINES, attempt=attempt.number)
+            self._record(policy.judge(self.config, trial, attempt, outcome, result, last, now))
+        elif outcome.phase is Phase.RUNNING and attempt.started_at is None:
+            started_at = outcome.started_at if outcome.started_at is not None else now
+            price = outcome.price_usd_per_hour
+            self._record(AttemptStarted(trial.number, attempt.number, started_at, price))
+
+    def _is_late(self, outcome: Outcome, result: Result | None, now: float) -> bool:
+        """Whether a program that ended well may still hand its metric in."""
+        if outcome.phase is not Phase.EXITED or outcome.exit_code != 0:
+            return False
+        if result is not None and self.config.sweep.metric in result.metrics:
+            return False
+        ended_at = outcome.ended_at if outcome.ended_at is not None else now
+        return now - ended_at < self._world.result_grace_seconds
+
+    def _take_requests(self) -> None:
+        for path, command in inbox.read(self.folder.inbox):
+            command_id = getattr(command, "command_id", None)
+            is_new = command is not None and command_id not in self.state.commands
+            if command is not None and is_new and not policy.why_not(self.state, command):
+                self._record(command)
+            path.unlink(missing_ok=True)
+
+    def _record(self, event: Event) -> None:
+        record = self._journal.append(event, self._world.clock.now())
+        self.state = apply(self.state, record)
+        self._world.watch(self.state, record)
+
+    def _wait(self, until: float) -> None:
+        """Sleep until the next poll, or until something is due; look up once a tick."""
+        clock = self._world.clock
+        until = min(until, clock.now() + self._world.poll_seconds)
+        while (left := until - clock.now()) > 0:
+            clock.sleep(min(left, TICK_SECONDS))
+            self._world.watch(self.state, None)
+            if any(self.folder.inbox.glob("[!.]*.json")):
+                return

@@ -1,0 +1,56 @@
+"""The files of a sweep that people and trials read. They are written from the state, never read
+back into it, and written again before each attempt: losing them loses nothing."""
+
+import json
+from typing import Any
+
+from launcher import yamlio
+from launcher.config import SweepConfig, trial_config
+from launcher.files import write_atomic
+from launcher.folder import SweepFolder
+from launcher.optimizer import observation
+from launcher.ports import Job
+from launcher.state import State, Trial
+from protein.pareto import pareto_front
+
+
+def write_sweep(folder: SweepFolder, config: SweepConfig, state: State) -> None:
+    """Write `config.yaml`: the sweep as it is run, everything merged, defaults spelled out."""
+    facts = {"sweep_id": state.sweep_id, "created_at": state.created_at}
+    write_atomic(folder.path / "config.yaml", yamlio.dump({**facts, **config.to_mapping()}))
+
+
+def write_trial(folder: SweepFolder, config: SweepConfig, state: State, trial: Trial) -> None:
+    """Write what a trial reads, and what people want to know about how it came to be."""
+    run = folder.run(trial.run_id)
+    (run / "checkpoints").mkdir(parents=True, exist_ok=True)
+    write_atomic(run / "params.json", json.dumps(trial.params, indent=1, allow_nan=False) + "\n")
+    overrides = {"run": trial.run_id, **trial_config(config, trial.params)}
+    write_atomic(run / "train_config_overrides.yaml", yamlio.dump(overrides))
+    suggestion = {"run_id": trial.run_id, "origin": trial.origin.value, "params": trial.params}
+    write_atomic(run / "protein_suggestion.yaml", yamlio.dump({**suggestion, "info": trial.info}))
+    write_atomic(run / "protein_state.yaml", yamlio.dump(_optimizer_state(config, state)))
+
+
+def write_job(folder: SweepFolder, job: Job) -> None:
+    """Write `dist_<id>.yaml`: how the nodes of one attempt find their trial."""
+    facts = {"run": job.run_id, "attempt": job.attempt, "num_nodes": job.nodes}
+    write_atomic(folder.run(job.run_id) / f"dist_{job.name}.yaml", yamlio.dump(facts))
+
+
+def _optimizer_state(config: SweepConfig, state: State) -> dict[str, Any]:
+    """Return what the optimizer knew: counts and its Pareto front, not every observation."""
+    observed = [o for o in map(observation, state.ordered) if o is not None]
+    front = pareto_front(observed, config.sweep.goal)
+    return {
+        "method": config.sweep.method,
+        "goal": config.sweep.goal,
+        "seed": config.sweep.seed,
+        "num_suggestions": len(state.trials),
+        "num_observations": len(observed),
+        "num_failures": sum(o.is_failure for o in observed),
+        "num_pending": len(state.open),
+        "pareto_front": [
+            {"score": o.score, "cost_seconds": o.cost, "params": dict(o.params)} for o in front
+        ],
+    }
