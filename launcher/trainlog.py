@@ -73,5 +73,9 @@ def last_lines(path: Path, count: int, *, attempt: int | None = None) -> list[st
 
 def printable(line: str) -> str:
     """Return what a person would see of a line: after its last carriage return, without escapes."""
-    shown = line.rstrip("\r").rpartition("\r")[2]
-    return _CONTROL.sub("", shown)[:LINE_CHARACTERS]
+    return plain(line.rstrip("\r").rpartition("\r")[2])[:LINE_CHARACTERS]
+
+
+def plain(text: str) -> str:
+    """Return a text without escape sequences, control and direction characters."""
+    return _CONTROL.sub("", text)

@@ -1,0 +1,158 @@
+"""What trials reported, read from their run folders.
+
+Sources are asked in order until one knows the run: result.json, the last PROTEIN_RESULT line of this
+attempt's log, the latest values in metrics.jsonl. What a trial wrote is never trusted: every read is
+bounded, and what is no number is left out.
+"""
+
+import json
+import math
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from launcher import trainlog
+from launcher.ports import Result, Run
+
+MAX_RESULT_BYTES = 1024 * 1024
+MAX_METRICS = 10_000
+MAX_DEPTH = 16
+
+# Of a report, what is not a metric.
+_RESERVED = frozenset({"schema_version", "metrics", "status", "attempt", "cost_seconds"})
+_ON_THE_WAY = frozenset({"step", "time"})
+_RESULT_LINE = re.compile(r"(?:^|\s)PROTEIN_RESULT\s+(\{.*\})\s*$")
+_WORDS = {
+    "nan": math.nan,
+    "inf": math.inf,
+    "infinity": math.inf,
+    "+inf": math.inf,
+    "+infinity": math.inf,
+    "-inf": -math.inf,
+    "-infinity": -math.inf,
+}
+
+Source = Callable[[Run], Result | None]  # never raises; None: this source knows nothing
+
+
+def from_result_file(run: Run) -> Result | None:
+    """Read result.json, unless it says that an earlier attempt wrote it."""
+    report = _parse(_read(run.run_dir / "result.json"))
+    if report is None or report.get("attempt", run.attempt) != run.attempt:
+        return None
+    return _result(report, source="result.json")
+
+
+def from_log(run: Run) -> Result | None:
+    """Read the last PROTEIN_RESULT line of this attempt, among the end of its log."""
+    lines = trainlog.of_attempt(trainlog.tail(run.run_dir / "train.log"), run.attempt)
+    for line in reversed(lines):
+        match = _RESULT_LINE.search(trainlog.plain(line))
+        report = _parse(match[1]) if match else None
+        result = _result(report, source="log") if report else None
+        if result is not None:
+            return result
+    return None
+
+
+def from_metric_lines(run: Run) -> Result | None:
+    """Read the latest value of each metric among the last lines of metrics.jsonl."""
+    latest: dict[str, float] = {}
+    for line in trainlog.tail(run.run_dir / "metrics.jsonl"):
+        report = _parse(line) or {}
+        latest |= flatten({k: v for k, v in report.items() if k not in _ON_THE_WAY})
+    return Result(latest, source="metrics.jsonl") if latest else None
+
+
+FOLDER_SOURCES: tuple[Source, ...] = (from_result_file, from_log, from_metric_lines)
+
+
+class RunFolderMetrics:
+    """Reads results from run folders: a Metrics that needs no account and no network."""
+
+    def __init__(self, sources: Sequence[Source] = FOLDER_SOURCES) -> None:
+        self._sources = tuple(sources)
+
+    def read(self, runs: Sequence[Run]) -> Mapping[str, Result]:
+        """Return the first answer for each run that has one, by run id."""
+        answers = ((run.run_id, self._first(run)) for run in runs)
+        return {run_id: result for run_id, result in answers if result is not None}
+
+    def _first(self, run: Run) -> Result | None:
+        return next((r for source in self._sources if (r := source(run)) is not None), None)
+
+
+def reported_names(run: Run, sources: Sequence[Source] = FOLDER_SOURCES) -> list[str]:
+    """Return the names of all metrics that appear anywhere: what to show when one is missing."""
+    results = (source(run) for source in sources)
+    return sorted({name for result in results if result is not None for name in result.metrics})
+
+
+def flatten(values: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers in nested mappings under dotted names; what is no number is left out."""
+    found: dict[str, float] = {}
+    for name, value in _leaves(values, "", 0):
+        if len(found) >= MAX_METRICS:
+            break
+        number = as_number(value)
+        if number is not None:
+            found[name] = number
+    return found
+
+
+def as_number(value: object) -> float | None:
+    """Return a JSON value as a number, NaN and infinities however they are spelled; else None."""
+    if isinstance(value, str):
+        return _WORDS.get(value.strip().lower())
+    if not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # an integer of more than 308 digits; 1e400 is infinite too
+        return math.inf if value > 0 else -math.inf
+
+
+def _leaves(values: Mapping[str, Any], prefix: str, depth: int) -> Iterator[tuple[str, object]]:
+    for key, value in values.items():
+        if isinstance(value, dict) and depth < MAX_DEPTH:
+            yield from _leaves(value, f"{prefix}{key}.", depth + 1)
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _result(report: Mapping[str, Any], *, source: str) -> Result | None:
+    """A report with its metrics under "metrics", or, written by hand, beside the rest."""
+    inner = report.get("metrics")
+    own = {name: value for name, value in report.items() if name not in _RESERVED}
+    metrics = flatten(inner if isinstance(inner, dict) else own)
+    cost = as_number(report.get("cost_seconds"))
+    usable = cost is not None and math.isfinite(cost) and cost >= 0
+    return Result(metrics, cost if usable else None, source) if metrics else None
+
+
+def _parse(text: str | bytes) -> dict[str, Any] | None:
+    """A JSON object; None for anything else."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _read(path: Path) -> bytes:
+    """A regular file of bounded size; nothing for anything else."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    with os.fdopen(fd, "rb") as file:
+        about = os.fstat(fd)
+        if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_RESULT_BYTES:
+            return b""
+        try:
+            return file.read(MAX_RESULT_BYTES)
+        except OSError:
+            return b""
