@@ -1,8 +1,8 @@
 """What trials reported, read from their run folders.
 
-Sources are asked in order until one knows the run: result.json, the last PROTEIN_RESULT line of this
-attempt's log, the latest values in metrics.jsonl. What a trial wrote is never trusted: every read is
-bounded, and what is no number is left out.
+Sources are asked in order until one knows the run: result.json, the last PROTEIN_RESULT line of
+this attempt's log, the latest values in metrics.jsonl. What a trial wrote is never trusted: every
+read is bounded, and what is no number is left out.
 """
 
 import json
@@ -130,7 +130,8 @@ def _result(report: Mapping[str, Any], *, source: str) -> Result | None:
     metrics = flatten(inner if isinstance(inner, dict) else own)
     cost = as_number(report.get("cost_seconds"))
     usable = cost is not None and math.isfinite(cost) and cost >= 0
-    return Result(metrics, cost if usable else None, source) if metrics else None
+    diverged = report.get("status") == "diverged"
+    return Result(metrics, cost if usable else None, source, diverged) if metrics else None
 
 
 def _parse(text: str | bytes) -> dict[str, Any] | None:

@@ -101,12 +101,13 @@ class Result(msgspec.Struct, frozen=True):
     """What a trial reported: its final metrics, and its own measure of cost if it gave one.
 
     Values are finite floats or NaN/±inf as the trial reported them. `source` says where it was
-    read: "result.json", "log", "metrics.jsonl" or "wandb".
+    read: "result.json", "log", "metrics.jsonl" or "wandb". `diverged`: it says so itself.
     """
 
     metrics: dict[str, float]
     cost_seconds: float | None = None
     source: str = ""
+    diverged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

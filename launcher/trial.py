@@ -44,7 +44,8 @@ def report(
     """Report metrics: with a step what is so far, without one the result.
 
     Names that are no Python identifiers go into the mapping. Values are numbers (a NumPy or torch
-    scalar too); NaN and infinities are kept, and a NaN score counts as diverged. `cost_seconds` is
+    scalar too); NaN and infinities are kept; where the sweep's metric is one, the trial has
+    diverged. `cost_seconds` is
     this trial's own measure of cost, instead of the time it took. ValueError if nothing is
     reported, TypeError if a value is no number.
     """
@@ -59,7 +60,7 @@ def report(
     result: dict[str, Any] = {
         "schema_version": 1,
         "metrics": spelled(values),
-        "status": "completed" if all(map(math.isfinite, values.values())) else "diverged",
+        "status": "completed" if math.isfinite(_score(values)) else "diverged",
         "attempt": attempt(),
     }
     if cost_seconds is not None:
@@ -82,6 +83,11 @@ def attempt() -> int:
 def spelled(values: Mapping[str, float]) -> dict[str, float | str]:
     """Write what JSON has no number for as "NaN", "Infinity" or "-Infinity"."""
     return {name: value if math.isfinite(value) else _word(value) for name, value in values.items()}
+
+
+def _score(values: Mapping[str, float]) -> float:
+    """The sweep's metric, if it is among them: a side metric may well be NaN."""
+    return values.get(os.environ.get("PROTEIN_METRIC", ""), 0.0)
 
 
 def _word(value: float) -> str:
