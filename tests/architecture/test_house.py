@@ -1,0 +1,141 @@
+"""The rules of the house, as tests: who may import whom, and what stays pure."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OURS = ("launcher", "protein", "trainer")
+HEAVY = ("sky", "torch", "wandb", "plotly", "gymnasium", "optuna", "pandas", "matplotlib")
+ADAPTERS = ("wandb_protein.py", "metta_protein.py")  # protein's edge
+
+# Lower layers first; a module may import from its own and lower layers only.
+LAUNCHER_LAYERS = [
+    {"errors", "events", "files", "trial", "trainlog", "formats"},
+    {"ports", "yamlio", "state", "inbox", "journal", "folder"},
+    {"config", "executors", "metrics"},
+    {"budget", "optimizer", "jobs", "views"},
+    {"policy", "status", "picture"},
+    {"coordinator", "table", "report"},
+    {"sweep"},
+    {"cli"},
+]
+
+
+def sources(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield every module that a file names in an import, wherever it stands."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            assert node.level == 0, f"{path}: say where it comes from: no relative imports"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def top_level_imports(path: Path) -> Iterator[str]:
+    """Yield what is imported when the module is."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module
+
+
+def package(name: str) -> str:
+    return name.split(".")[0]
+
+
+@pytest.mark.parametrize("path", sources("trainer", "protein"), ids=str)
+def test_protein_and_trainer_know_nobody(path: Path) -> None:
+    own = path.relative_to(ROOT).parts[0]
+    others = set(OURS) - {own}
+    assert not {name for name in imports(path) if package(name) in others}
+
+
+@pytest.mark.parametrize("path", sources("launcher"), ids=str)
+def test_the_launcher_does_not_import_the_trainer(path: Path) -> None:
+    assert "trainer" not in {package(name) for name in imports(path)}
+
+
+@pytest.mark.parametrize("path", sources("launcher"), ids=str)
+def test_nothing_in_the_launcher_imports_upward(path: Path) -> None:
+    floors = {name: floor for floor, layer in enumerate(LAUNCHER_LAYERS) for name in layer}
+    room = path.relative_to(ROOT / "launcher").parts[0].removesuffix(".py")
+    if room in ("__init__", "__main__"):
+        return
+    assert room in floors, f"launcher.{room} has no floor yet: add it to LAUNCHER_LAYERS"
+    used = {n.split(".")[1] for n in imports(path) if n.startswith("launcher.")}
+    upward = {name for name in used & set(floors) if floors[name] > floors[room]}
+    assert not upward, f"launcher.{room} imports upward: {upward}"
+
+
+@pytest.mark.parametrize("path", sources("launcher/executors"), ids=str)
+def test_executors_never_see_policy(path: Path) -> None:
+    forbidden = {f"launcher.{name}" for name in ("policy", "state", "config", "coordinator")}
+    assert not forbidden & set(imports(path))
+
+
+IMPURE = {"time", "datetime", "random", "logging", "os", "pathlib", "sqlite3", "subprocess"}
+PURE_MODULES = [
+    *(p for p in sources("protein") if p.name not in ADAPTERS),
+    *(ROOT / "launcher" / f"{name}.py" for name in ("events", "state", "policy", "budget")),
+]
+
+
+@pytest.mark.parametrize("path", PURE_MODULES, ids=str)
+def test_the_core_has_no_clock_no_file_and_no_logger(path: Path) -> None:
+    assert not IMPURE & {package(name) for name in imports(path)}
+
+
+@pytest.mark.parametrize("path", PURE_MODULES, ids=str)
+def test_the_core_uses_no_global_random_state(path: Path) -> None:
+    allowed = {"default_rng", "Generator", "SeedSequence", "PCG64"}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in (
+            "np.random",
+            "numpy.random",
+        ):
+            assert node.attr in allowed, f"{path}:{node.lineno}: np.random.{node.attr}"
+
+
+@pytest.mark.parametrize("path", sources("launcher", "protein"), ids=str)
+def test_heavy_modules_are_loaded_only_where_used(path: Path) -> None:
+    assert not set(HEAVY) & {package(name) for name in top_level_imports(path)}
+
+
+def test_there_is_no_python_in_sky_or_configs() -> None:
+    assert not sources("sky", "configs")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from click.testing import CliRunner\n"
+        "from launcher.cli import cli\n"
+        "assert CliRunner().invoke(cli, ['--help']).exit_code == 0\n"
+        "print(*{name.split('.')[0] for name in sys.modules})\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {*HEAVY, "numpy", "scipy", "pydantic", "msgspec", "yaml"} & set(ran.stdout.split())
+
+
+def test_every_package_is_shipped() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    shipped = settings["tool"]["setuptools"]["packages"]
+    found = {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for path in sources(*OURS)
+        if path.name == "__init__.py"
+    }
+    assert found <= set(shipped)
+    assert not {"sky", "configs", "tests"} & set(shipped)
