@@ -308,6 +308,8 @@ def judge(
     """
     metric = config.sweep.metric
     score = result.metrics.get(metric) if result is not None else None
+    if result is not None and result.diverged:
+        score = math.nan
     failure, detail = _failure(attempt, outcome, score, log)
     if failure is Failure.NO_RESULT:
         detail = _describe_missing_metric(metric, result)
