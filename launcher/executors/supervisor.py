@@ -57,11 +57,15 @@ def start(folder: str, alive_fd: int) -> int:
         signal.signal(ignored, signal.SIG_IGN)
     wake = watch_signals()
     job = json.loads(sys.stdin.buffer.read())
+    supervisor_lock = -1
     try:
         supervisor_lock = lock(os.path.join(folder, "supervisor.lock"))
         write_json(folder, "job.json", {k: v for k, v in job.items() if k not in HIDDEN})
         pids = start_nodes(folder, job, alive_fd)
     except OSError as error:
+        for held in (supervisor_lock, alive_fd):  # before the answer: the job does not exist then
+            with contextlib.suppress(OSError):
+                os.close(held)
         answer(f"{error.strerror or error}: {error.filename or folder}")
         return 1
     answer("")
@@ -101,15 +105,21 @@ def start_nodes(folder: str, job: dict[str, Any], alive_fd: int) -> list[int]:
         pids.append(pid)
     for fd in (gate, *logs):
         os.close(fd)
-    for pid in pids:
-        wait_until(lambda pid=pid: os.getpgid(pid) == pid, GONE_SECONDS)  # type: ignore[misc]
-    started = {
-        "supervisor": os.getpid(),
-        "nodes": [{"pid": pid, "identity": identity(pid)} for pid in pids],
-        "started_at": time.time(),
-        "master_port": int(port),
-    }
-    write_json(folder, "started.json", started)  # if this fails, the nodes see `go` close and leave
+    try:
+        for pid in pids:
+            wait_until(lambda pid=pid: os.getpgid(pid) == pid, GONE_SECONDS)  # type: ignore[misc]
+        started = {
+            "supervisor": os.getpid(),
+            "nodes": [{"pid": pid, "identity": identity(pid)} for pid in pids],
+            "started_at": time.time(),
+            "master_port": int(port),
+        }
+        write_json(folder, "started.json", started)
+    except OSError:
+        os.close(go)  # the nodes see it and leave
+        for pid in pids:
+            os.waitpid(pid, 0)
+        raise
     os.write(go, b"g" * len(pids))
     os.close(go)
     return pids
