@@ -92,6 +92,18 @@ class TrainerConfig:
         None, "Ends an update early beyond this divergence; empty: never.", above=0
     )
     normalize_advantage: bool = option(True, "Whether advantages have mean 0 and deviation 1.")
+    normalize_reward: bool = option(
+        False, "Whether rewards are divided by the deviation of their discounted sum."
+    )
+    bptt_horizon: int | None = option(
+        None,
+        "Steps through which gradients of a recurrent policy flow; the horizon becomes a multiple"
+        " of it; empty: the whole horizon.",
+        low=1,
+    )
+    precision: Literal["float32", "bfloat16"] = option(
+        "float32", "Of the networks' arithmetic while improving; weights stay float32."
+    )
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     num_workers: int = option(
         1, "Processes that step environments without an array form.", low=1, high=1024
@@ -105,6 +117,12 @@ class ModelConfig:
     hidden_size: int = option(64, "Width of each hidden layer.", low=1, high=65536)
     num_layers: int = option(2, "Hidden layers.", low=0, high=32)
     activation: Literal["tanh", "relu", "silu", "elu"] = option("tanh", "Between the layers.")
+    recurrence: Literal["none", "gru", "lstm"] = option(
+        "none", "Memory of hidden_size before the layers, emptied when an episode starts."
+    )
+    normalize_observation: bool = option(
+        False, "Whether observations get mean 0 and deviation 1, as seen so far."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +151,14 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointConfig:
+    """What survives a preemption."""
+
+    interval_seconds: float = option(60.0, "Time between checkpoints; 0: after each batch.", low=0)
+    keep: int = option(2, "The newest ones that are kept.", low=1, high=1000)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A whole training run."""
 
@@ -148,3 +174,4 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     env: EnvConfig = field(default_factory=EnvConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)

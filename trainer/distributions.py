@@ -4,6 +4,7 @@
 policy's step; here a distribution is a description, and its noise is drawn ahead for many steps.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +13,8 @@ import torch
 from torch import Tensor
 
 from trainer.errors import ConfigError
+
+LOG_TWO_PI = math.log(2 * math.pi)
 
 
 class Distribution(Protocol):
@@ -58,10 +61,92 @@ class Categorical:
         return log_prob, -(log_probs.exp() * log_probs).sum(-1)
 
 
+@dataclass(frozen=True, slots=True)
+class MultiCategorical:
+    """Several independent choices at once, one of `sizes[i]` each; logits stand side by side."""
+
+    sizes: tuple[int, ...]
+
+    @property
+    def num_outputs(self) -> int:
+        """All logits together."""
+        return sum(self.sizes)
+
+    @property
+    def action_shape(self) -> tuple[int, ...]:
+        """One whole number per choice."""
+        return (len(self.sizes),)
+
+    def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Gumbel noise for every logit."""
+        return Categorical(self.num_outputs).noise(shape, generator)
+
+    def sample(self, outputs: Tensor, noise: Tensor) -> Tensor:
+        """Actions (…, choices) as whole numbers."""
+        parts = torch.split(outputs + noise, list(self.sizes), -1)
+        return torch.stack([part.argmax(-1) for part in parts], -1)
+
+    def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums over the choices, both (…)."""
+        parts = [
+            Categorical(size).log_prob_and_entropy(logits, actions[..., i])
+            for i, (size, logits) in enumerate(
+                zip(self.sizes, torch.split(outputs, list(self.sizes), -1), strict=True)
+            )
+        ]
+        log_probs, entropies = zip(*parts, strict=True)
+        return torch.stack(log_probs).sum(0), torch.stack(entropies).sum(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Gaussian:
+    """Real actions, independent normal; the outputs are means, then logs of deviations."""
+
+    size: int
+
+    @property
+    def num_outputs(self) -> int:
+        """A mean and a log deviation per action."""
+        return 2 * self.size
+
+    @property
+    def action_shape(self) -> tuple[int, ...]:
+        """One real number per dimension."""
+        return (self.size,)
+
+    def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Standard normal numbers."""
+        return torch.randn((*shape, self.size), generator=generator, device=generator.device)
+
+    def sample(self, outputs: Tensor, noise: Tensor) -> Tensor:
+        """Actions (…, size), not yet within the space's bounds."""
+        mean, log_deviation = self._split(outputs)
+        return mean + log_deviation.exp() * noise
+
+    def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums over the dimensions, both (…)."""
+        mean, log_deviation = self._split(outputs)
+        z = (actions - mean) / log_deviation.exp()
+        log_prob = -0.5 * z.square() - log_deviation - 0.5 * LOG_TWO_PI
+        entropy = log_deviation + 0.5 * (1 + LOG_TWO_PI)
+        return log_prob.sum(-1), entropy.sum(-1)
+
+    def _split(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_deviation = torch.split(outputs, self.size, -1)
+        return mean, log_deviation.clamp(-5.0, 2.0)  # a deviation of 0 has no log-probability
+
+
 def for_space(space: "gymnasium.Space[Any]") -> Distribution:
     """The distribution for an action space. Raises ConfigError for one that PPO cannot act in."""
     match space:
         case gymnasium.spaces.Discrete():
             return Categorical(int(space.n))
+        case gymnasium.spaces.MultiDiscrete() if space.nvec.ndim == 1:
+            return MultiCategorical(tuple(int(n) for n in space.nvec))
+        case gymnasium.spaces.Box() if len(space.shape) == 1:
+            return Gaussian(space.shape[0])
         case _:
-            raise ConfigError(f"env.name: its actions are {space}, which this trainer lacks")
+            raise ConfigError(
+                f"env.name: its actions are {space}",
+                hint="this trainer acts in Discrete, MultiDiscrete and one-dimensional Box spaces",
+            )

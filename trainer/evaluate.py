@@ -34,19 +34,24 @@ class Evaluation:
 def evaluate(policy: Policy, config: Config, *, device: torch.device) -> Evaluation:
     """Plays the first episode of each of `num_episodes` environments: no bias to short ones."""
     count = config.evaluation.num_episodes
-    env = make_env(config.env, Share(0, count, count))
-    generator = torch.Generator(device).manual_seed(config.seed + EVALUATION_SEED)
+    env = make_env(config, Share(0, count, count))
+    generator = torch.Generator().manual_seed(config.seed + EVALUATION_SEED)
     observation = env.reset(config.seed + EVALUATION_SEED)
+    memory, starts = policy.initial_memory(count), torch.zeros((1, count), device=device)
     returns, lengths = np.zeros(count), np.zeros(count)
     playing = np.ones(count, dtype=bool)
     while playing.any():
-        outputs = policy.act(torch.from_numpy(observation).to(device))
-        noise = policy.distribution.noise((count,), generator)
+        seen = torch.from_numpy(observation).to(device).unsqueeze(0)
+        features, memory = policy.features(seen, memory=memory, starts=starts)
+        noise = policy.distribution.noise((count,), generator).to(device)
         if config.evaluation.deterministic:
             noise.zero_()
-        step = env.step(policy.distribution.sample(outputs, noise).cpu().numpy())
+        action = policy.distribution.sample(policy.act(features[0]), noise)
+        step = env.step(action.cpu().numpy())
         returns[playing] += step.reward[playing]
         lengths[playing] += 1
-        playing &= ~(step.terminated | step.truncated)
+        over = step.terminated | step.truncated
+        playing &= ~over
+        starts[0] = torch.from_numpy(over)
         observation = step.observation
     return Evaluation(returns, lengths)

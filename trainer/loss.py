@@ -5,21 +5,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+LOSS_NAMES = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction")
+
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """`total` is what to descend; the others are its parts and two measures, all scalars.
+    """`total`, a scalar, is what to descend; `parts` (5,) are its terms and two measures.
 
-    `kl`: an estimate of the old policy's divergence from the new, (r − 1) − log r (Schulman 2020,
-    "Approximating KL divergence"). `clipped`: the share of samples outside the clip range.
+    They are named by LOSS_NAMES and carry no gradient. kl: an estimate of the old policy's
+    divergence from the new, (r − 1) − log r (Schulman 2020, "Approximating KL divergence");
+    clip_fraction: the share of samples outside the clip range.
     """
 
     total: Tensor
-    policy: Tensor
-    value: Tensor
-    entropy: Tensor
-    kl: Tensor
-    clipped: Tensor
+    parts: Tensor
 
 
 def ppo_loss(
@@ -51,8 +50,9 @@ def ppo_loss(
         error = torch.maximum(error, (near - value_target).square())
     value_loss = 0.5 * error.mean()
     mean_entropy = entropy.mean()
+    total = policy + value_coeff * value_loss - entropy_coeff * mean_entropy
     with torch.no_grad():
         kl = (ratio - 1.0 - log_ratio).mean()
         clipped = (ratio != clipped_ratio).float().mean()
-    total = policy + value_coeff * value_loss - entropy_coeff * mean_entropy
-    return Loss(total, policy, value_loss, mean_entropy, kl, clipped)
+        parts = torch.stack((policy, value_loss, mean_entropy, kl, clipped))
+    return Loss(total, parts)

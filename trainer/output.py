@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TextIO
@@ -59,11 +60,22 @@ class JsonLines:
     """metrics.jsonl: one object a line, readable while the run goes on."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self.file: TextIO = path.open("a", encoding="utf-8", buffering=1)
+
+    def last(self, name: str) -> float:
+        """The newest value of a metric in the file, 0 in an empty one."""
+        for line in reversed(self.path.read_text(encoding="utf-8").splitlines()):
+            try:
+                return float(json.loads(line)[name])
+            except (ValueError, KeyError, TypeError):
+                continue  # cut off in mid-line by a kill
+        return 0.0
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """Appends one line."""
-        line = {"step": step, **{name: plain(value) for name, value in metrics.items()}}
+        line: dict[str, Any] = {"step": step, "time": time.time()}
+        line |= {name: plain(value) for name, value in metrics.items()}
         self.file.write(json.dumps(line) + "\n")
 
     def close(self, summary: dict[str, float], *, exit_code: int) -> None:  # noqa: ARG002 Log's
@@ -77,7 +89,8 @@ class WandbLog:
     def __init__(self, config: dict[str, Any]) -> None:
         import wandb
 
-        self.run = wandb.init(config=config, resume="allow")
+        online = os.environ.get("WANDB_MODE") != "offline"
+        self.run = wandb.init(config=config, resume="allow" if online else None)
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """Logs at the environment step."""
@@ -102,7 +115,7 @@ class NoLog:
 def wandb_log(config: dict[str, Any]) -> Log:
     """W&B where WANDB_MODE or WANDB_API_KEY asks for it and the package is there, else nothing."""
     wanted = "WANDB_MODE" in os.environ or "WANDB_API_KEY" in os.environ
-    if not wanted or os.environ.get("WANDB_MODE") in ("disabled", "dryrun_disabled"):
+    if not wanted or os.environ.get("WANDB_MODE") == "disabled":
         return NoLog()
     try:
         return WandbLog(config)

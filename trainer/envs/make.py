@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Callable
 
-from trainer.config import EnvConfig
+from trainer.config import Config
 from trainer.envs.base import Share, VectorEnv
 from trainer.envs.cartpole import CartPole
 from trainer.envs.swingup import SwingUp
@@ -12,8 +12,9 @@ from trainer.errors import ConfigError
 OURS: dict[str, Callable[..., VectorEnv]] = {"cartpole": CartPole, "swingup": SwingUp}
 
 
-def make_env(config: EnvConfig, share: Share) -> VectorEnv:
+def make_env(whole: Config, share: Share) -> VectorEnv:
     """This rank's share of the environments. Raises ConfigError for a name that means nothing."""
+    config = whole.env
     if config.name not in OURS:
         close = difflib.get_close_matches(config.name, OURS, n=1)
         raise ConfigError(

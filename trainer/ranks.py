@@ -1,0 +1,130 @@
+"""Many processes that train one policy: who takes part, and sums over all of them.
+
+Every rank steps its share of the environments, and gradients are summed. Whatever is random is
+drawn by all ranks alike for all environments, so the result does not depend on their number.
+"""
+
+import datetime
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainer.envs.base import Share
+from trainer.errors import ConfigError, TrainerError
+
+TIMEOUT_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """This process among `world`; `local_rank` is its number on its machine."""
+
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+
+
+def find_place(environment: Mapping[str, str]) -> Place:
+    """From torchrun's RANK and WORLD_SIZE, else from NODE_INDEX and NUM_NODES, else alone."""
+    names = ("RANK", "WORLD_SIZE") if "WORLD_SIZE" in environment else ("NODE_INDEX", "NUM_NODES")
+    try:
+        rank, world = (int(environment.get(n) or d) for n, d in zip(names, (0, 1), strict=True))
+        place = Place(rank, world, int(environment.get("LOCAL_RANK") or 0))
+    except ValueError as error:
+        raise ConfigError(f"{names[0]} and {names[1]} must be whole numbers: {error}") from error
+    if not 0 <= rank < world:
+        raise ConfigError(f"{names[0]}={rank} must be from 0 to {names[1]} - 1 = {world - 1}")
+    return place
+
+
+class Ranks:
+    """Sums over all ranks. Alone it does nothing and needs no network."""
+
+    def __init__(self, place: Place, *, run_id: str, device: torch.device) -> None:
+        self.place = place
+        self.device = device
+        if place.world == 1:
+            return
+        import torch.distributed as dist
+
+        for name in ("MASTER_ADDR", "MASTER_PORT"):
+            if not os.environ.get(name):
+                raise ConfigError(f"{place.world} ranks need {name} in the environment")
+        try:
+            dist.init_process_group(
+                "nccl" if device.type == "cuda" else "gloo",
+                rank=place.rank,
+                world_size=place.world,
+                timeout=datetime.timedelta(seconds=TIMEOUT_SECONDS),
+            )
+            runs: list[Any] = [None] * place.world
+            dist.all_gather_object(runs, run_id)
+        except RuntimeError as error:  # torch.distributed's errors all derive from it
+            raise self._lost(error) from error
+        if len(set(runs)) > 1:
+            address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+            raise TrainerError(
+                f"ranks of different runs met at {address}: {', '.join(map(str, runs))}",
+                hint="give each run its own MASTER_PORT",
+            )
+
+    def share(self, total: int) -> Share:
+        """This rank's environments out of `total`; shares differ by at most one."""
+        rank, world = self.place.rank, self.place.world
+        start = total * rank // world
+        return Share(start, total * (rank + 1) // world - start, total)
+
+    def sum_(self, tensor: Tensor) -> Tensor:
+        """The tensor, replaced by its sum over all ranks."""
+        if self.place.world > 1:
+            import torch.distributed as dist
+
+            here = tensor.to(self.device)
+            try:
+                dist.all_reduce(here)
+            except RuntimeError as error:
+                raise self._lost(error) from error
+            tensor.copy_(here)
+        return tensor
+
+    def mean_and_deviation(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Of all elements on all ranks."""
+        first = self.sum_(torch.stack([x.sum(), x.new_tensor(x.numel())]))
+        mean = first[0] / first[1]
+        square = self.sum_((x - mean).square().sum())
+        return mean, (square / (first[1] - 1).clamp(min=1)).sqrt()
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every rank's value, in rank order; plain values, arrays and tensors."""
+        if self.place.world == 1:
+            return [value]
+        import torch.distributed as dist
+
+        values: list[Any] = [None] * self.place.world
+        try:
+            dist.all_gather_object(values, value)
+        except RuntimeError as error:
+            raise self._lost(error) from error
+        return values
+
+    def from_first(self, value: Any) -> Any:
+        """Rank 0's value."""
+        return self.gather(value)[0]
+
+    def close(self) -> None:
+        """Leaves the group."""
+        if self.place.world > 1:
+            import torch.distributed as dist
+
+            if dist.is_initialized():
+                dist.destroy_process_group()
+
+    def _lost(self, error: Exception) -> TrainerError:
+        return TrainerError(
+            f"rank {self.place.rank} of {self.place.world} lost the others: {error}",
+            hint="look at the first rank that failed; start all ranks again from the checkpoint",
+        )

@@ -1,0 +1,121 @@
+"""One run in its folder: threads, ranks, logs, signals around `train`; the result at the end."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Literal
+
+from trainer import output
+from trainer.config import Config
+from trainer.errors import DivergedError
+from trainer.parse import as_mapping
+from trainer.signals import StopRequest
+
+
+def run(config: Config, *, started: float) -> int:
+    """Trains in PROTEIN_RUN_DIR, or in the current folder; returns the exit code.
+
+    `started`: time.perf_counter() when the program began; imports are part of the cost.
+    """
+    use_threads()
+    from trainer.checkpoint import Checkpoints, checkpoint_folder
+    from trainer.device import find_device
+    from trainer.ranks import Ranks, find_place
+    from trainer.train import Surroundings, train
+
+    folder = Path(os.environ.get("PROTEIN_RUN_DIR") or ".")
+    folder.mkdir(parents=True, exist_ok=True)
+    place = find_place(os.environ)
+    device = find_device(config.device, local_rank=place.local_rank)
+    run_id = os.environ.get("PROTEIN_RUN_ID") or config.run
+    ranks = Ranks(place, run_id=run_id, device=device)
+    checkpoints = Checkpoints(checkpoint_folder(folder), config.checkpoint.keep)
+    writer = Writer(folder, config, first=place.rank == 0, started=started)
+    status: Literal["completed", "diverged"] = "completed"
+    exit_code = 1
+    metrics: dict[str, float] = {}
+    with StopRequest() as stop:
+        try:
+            around = Surroundings(device, ranks, checkpoints, writer.report, lambda: stop.name)
+            metrics = train(config, around)
+            exit_code = 0
+        except DivergedError as error:
+            print(f"error: {error}", file=sys.stderr)  # noqa: T201
+            status, exit_code = "diverged", error.exit_code
+        finally:
+            if exit_code in (0, DivergedError.exit_code):
+                writer.result(metrics, status)
+            writer.close(metrics, exit_code=exit_code)
+            ranks.close()
+    return exit_code
+
+
+class Writer:
+    """The run's logs and its progress line; only the first rank writes.
+
+    What earlier attempts cost stands in metrics.jsonl and counts.
+    """
+
+    def __init__(self, folder: Path, config: Config, *, first: bool, started: float) -> None:
+        self.folder = folder
+        self.first = first
+        self.total = config.trainer.total_timesteps
+        self.started = self.shown = started
+        self.first_step: int | None = None
+        self.spent = 0.0
+        self.logs: list[output.Log] = []
+        if first:
+            lines = output.JsonLines(folder / "metrics.jsonl")
+            self.spent = lines.last("cost_seconds")
+            self.logs = [lines, output.wandb_log(as_mapping(config))]
+
+    @property
+    def cost_seconds(self) -> float:
+        """Seconds of all attempts so far."""
+        return self.spent + time.perf_counter() - self.started
+
+    def report(self, step: int, metrics: dict[str, float]) -> None:
+        """Writes the metrics after `step` environment steps, and shows how far the run is."""
+        if not self.first:
+            return
+        metrics |= self._cost()
+        for log in self.logs:
+            log.write(step, metrics)
+        now = time.perf_counter()
+        if now - self.shown >= 2 or step >= self.total:
+            self.shown = now
+            self._show(step, metrics)
+
+    def result(self, metrics: dict[str, float], status: Literal["completed", "diverged"]) -> None:
+        """Writes result.json, before W&B is told: closing W&B may take minutes."""
+        if self.first:
+            metrics |= self._cost()
+            output.write_result(self.folder, output.Result(metrics, self.cost_seconds, status))
+
+    def close(self, summary: dict[str, float], *, exit_code: int) -> None:
+        """Closes the logs."""
+        for log in self.logs:
+            log.close(summary, exit_code=exit_code)
+
+    def _cost(self) -> dict[str, float]:
+        return {"cost_seconds": self.cost_seconds}
+
+    def _show(self, step: int, metrics: dict[str, float]) -> None:
+        left = max(0, self.total - step) / metrics["steps_per_second"]
+        score = metrics.get("episode/return", float("nan"))
+        line = (
+            f"{step:>13,} of {self.total:,} steps  return {score:.2f}"
+            f"  {metrics['steps_per_second']:,.0f} steps/s  {left:,.0f} s left"
+        )
+        print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def use_threads() -> None:
+    """One thread unless OMP_NUM_THREADS or NUM_CPUS says more: small networks lose by sharing."""
+    wanted = os.environ.get("OMP_NUM_THREADS") or os.environ.get("NUM_CPUS") or "1"
+    threads = int(wanted) if wanted.isdigit() and int(wanted) else 1
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    import torch
+
+    torch.set_num_threads(threads)
