@@ -7,11 +7,8 @@ read is bounded, and what is no number is left out.
 
 import json
 import math
-import os
 import re
-import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from launcher import trainlog
@@ -40,7 +37,8 @@ Source = Callable[[Run], Result | None]  # never raises; None: this source knows
 
 def from_result_file(run: Run) -> Result | None:
     """Read result.json, unless it says that an earlier attempt wrote it."""
-    report = _parse(_read(run.run_dir / "result.json"))
+    text, whole = trainlog.end_of(run.run_dir / "result.json", MAX_RESULT_BYTES)
+    report = _parse(text) if whole else None
     if report is None or report.get("attempt", run.attempt) != run.attempt:
         return None
     return _result(report, source="result.json")
@@ -141,19 +139,3 @@ def _parse(text: str | bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def _read(path: Path) -> bytes:
-    """A regular file of bounded size; nothing for anything else."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    with os.fdopen(fd, "rb") as file:
-        about = os.fstat(fd)
-        if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_RESULT_BYTES:
-            return b""
-        try:
-            return file.read(MAX_RESULT_BYTES)
-        except OSError:
-            return b""

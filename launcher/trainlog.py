@@ -5,6 +5,7 @@ One file per trial holds the output of all its attempts. A header line stands be
 
 import os
 import re
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,22 +29,34 @@ def header(run_id: str, attempt: int, when: str) -> str:
 
 def tail(path: Path, limit: int = TAIL_BYTES) -> list[str]:
     """Return the whole lines among the last `limit` bytes; none if the file cannot be read."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not hang us
-    except OSError:
-        return []
-    with os.fdopen(fd, "rb") as file:
-        try:
-            start = max(0, file.seek(0, os.SEEK_END) - limit)
-            file.seek(start)
-            lines = file.read(limit).split(b"\n")
-        except OSError:
-            return []
-    if start > 0:
+    data, whole = end_of(path, limit)
+    lines = data.split(b"\n")
+    if not whole:
         del lines[0]  # it may be half a line
     if lines and not lines[-1]:
         del lines[-1]
     return [line.decode("utf-8", "replace") for line in lines]
+
+
+def end_of(path: Path, limit: int) -> tuple[bytes, bool]:
+    """Return the last `limit` bytes of a regular file, and whether they are all of it.
+
+    Anything else than a readable regular file is as good as an empty one; a pipe does not hang us.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return b"", True
+    try:
+        about = os.fstat(fd)
+        if not stat.S_ISREG(about.st_mode):
+            return b"", True
+        start = max(0, about.st_size - limit)
+        return os.pread(fd, limit, start), start == 0
+    except OSError:
+        return b"", True
+    finally:
+        os.close(fd)
 
 
 def of_attempt(lines: Sequence[str], attempt: int) -> list[str]:
