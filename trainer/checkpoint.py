@@ -17,7 +17,7 @@ from trainer.errors import ConfigError
 from trainer.output import write_atomically
 
 # What may differ between the run that wrote a checkpoint and the one that goes on from it.
-FREE = ("run", "device", "vectorization", "trainer.num_workers", "trainer.total_timesteps")
+FREE = ("run", "vectorization", "trainer.num_workers", "trainer.total_timesteps")
 FREE_SECTIONS = ("evaluation.", "checkpoint.")
 
 
@@ -64,7 +64,7 @@ def check_same(saved: dict[str, Any], current: dict[str, Any], folder: Path) -> 
     differing = [
         f"{key}: {saved[key]!r} there, {value!r} here"
         for key, value in current.items()
-        if key in saved and saved[key] != value
+        if key in saved and saved[key] != (list(value) if isinstance(value, tuple) else value)
         if key not in FREE and not key.startswith(FREE_SECTIONS)
     ]
     if differing:

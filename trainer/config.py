@@ -29,8 +29,6 @@ def option(
 ) -> Any:
     """A dataclass field with its sentence and its bounds; `above` is an open lower bound."""
     rule = Rule(sentence, low if above is None else above, high, above is not None, aliases=aliases)
-    if isinstance(default, dict):
-        return field(default_factory=lambda: dict(default), metadata={"rule": rule})
     return field(default=default, metadata={"rule": rule})
 
 
@@ -129,7 +127,18 @@ class ModelConfig:
 class EnvConfig:
     """The task."""
 
-    name: str = option("cartpole", "An environment of ours.")
+    name: str = option(
+        "cartpole",
+        "cartpole, swingup, pong, cogeval (the tasks below as one), recall, nback, bandit, match,"
+        " maze; an id of Gymnasium; or package.module:function.",
+    )
+    tasks: tuple[str, ...] = option(
+        ("recall", "nback", "bandit", "match", "maze"), "What cogeval is made of."
+    )
+    kwargs: dict[str, Any] = field(
+        default_factory=dict,
+        metadata={"rule": Rule("Passed on to an environment that is not ours.")},
+    )
     difficulty: float | None = option(
         None, "From 0, easy, to 1, hard; empty: as the environment is known.", low=0, high=1
     )
@@ -148,6 +157,11 @@ class EvaluationConfig:
 
     num_episodes: int = option(64, "Episodes of the final score.", low=1, high=100_000)
     deterministic: bool = option(True, "The policy's best action, or one drawn from it.")
+    metrics: str = option(
+        "",
+        "package.module:function of yours; (policy, evaluation) -> dict[str, float] is called on"
+        " the final score.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

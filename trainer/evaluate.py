@@ -1,6 +1,8 @@
 """The score of a policy: whole episodes, separate from training, the same for the same seed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,6 +10,8 @@ import torch
 from trainer.config import Config
 from trainer.envs import make_env
 from trainer.envs.base import Array, Share
+from trainer.envs.make import import_path
+from trainer.errors import TrainerError
 from trainer.policy import Policy
 
 EVALUATION_SEED = 1_000_003  # added to the run's seed: not the episodes that it trained on
@@ -15,26 +19,61 @@ EVALUATION_SEED = 1_000_003  # added to the run's seed: not the episodes that it
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Returns and lengths of the episodes played, both (episodes,)."""
+    """Returns and lengths of the episodes played, both (episodes,), and which task each was."""
 
     returns: Array
     lengths: Array
+    task_names: tuple[str, ...]
+    task_of: Array
 
     def metrics(self) -> dict[str, float]:
-        """Mean return with its 95 % confidence half-width, and the mean length."""
-        spread = float(np.std(self.returns, ddof=1)) if len(self.returns) > 1 else float("nan")
+        """`reward`, the mean of the tasks' mean returns, with the half-width of its 95 % interval.
+
+        With several tasks also `tasks/<name>` and its interval for each.
+        """
+        means: list[float] = []
+        errors: list[float] = []
+        result: dict[str, float] = {}
+        for number, name in enumerate(self.task_names):
+            returns = self.returns[self.task_of == number]
+            if not len(returns):
+                continue
+            spread = float(np.std(returns, ddof=1)) if len(returns) > 1 else float("nan")
+            means.append(float(returns.mean()))
+            errors.append(spread / len(returns) ** 0.5)
+            if len(self.task_names) > 1:
+                result |= {f"tasks/{name}": means[-1], f"tasks/{name}_ci95": 1.96 * errors[-1]}
         return {
-            "reward": float(self.returns.mean()),
-            "reward_ci95": 1.96 * spread / len(self.returns) ** 0.5,
+            "reward": float(np.mean(means)),
+            "reward_ci95": 1.96 * float(np.linalg.norm(errors)) / len(errors),
             "episode_length": float(self.lengths.mean()),
+            **result,
         }
+
+
+def score(policy: Policy, config: Config, *, device: torch.device) -> dict[str, float]:
+    """The evaluation's metrics, and those of the user's own function where there is one."""
+    evaluation = evaluate(policy, config, device=device)
+    metrics = evaluation.metrics()
+    if config.evaluation.metrics:
+        compute = import_path(config.evaluation.metrics, key="evaluation.metrics")
+        metrics |= custom(compute, policy, evaluation)
+    return metrics
+
+
+def custom(compute: Callable[..., Any], policy: Policy, evaluation: Evaluation) -> dict[str, float]:
+    """What a user's function returns, checked."""
+    made = compute(policy, evaluation)
+    if not isinstance(made, dict):
+        raise TrainerError(f"evaluation.metrics must return a dict, not {type(made).__name__}")
+    return {str(name): float(value) for name, value in made.items()}
 
 
 @torch.inference_mode()
 def evaluate(policy: Policy, config: Config, *, device: torch.device) -> Evaluation:
     """Plays the first episode of each of `num_episodes` environments: no bias to short ones."""
     count = config.evaluation.num_episodes
-    env = make_env(config, Share(0, count, count))
+    env = make_env(config.env, Share(0, count, count))
     generator = torch.Generator().manual_seed(config.seed + EVALUATION_SEED)
     observation = env.reset(config.seed + EVALUATION_SEED)
     memory, starts = policy.initial_memory(count), torch.zeros((1, count), device=device)
@@ -54,4 +93,5 @@ def evaluate(policy: Policy, config: Config, *, device: torch.device) -> Evaluat
         playing &= ~over
         starts[0] = torch.from_numpy(over)
         observation = step.observation
-    return Evaluation(returns, lengths)
+    names = getattr(env, "task_names", (config.env.name,))
+    return Evaluation(returns, lengths, names, getattr(env, "task_of", np.zeros(count, dtype=int)))

@@ -3,7 +3,7 @@
 import difflib
 import types
 from collections.abc import Iterator, Sequence
-from dataclasses import Field, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -35,6 +35,9 @@ def parse(leaves: Sequence[Leaf]) -> Config:
     values: dict[str, Any] = {}
     problems: list[Problem] = []
     for leaf in leaves:
+        if leaf.key.startswith("env.kwargs."):
+            values.setdefault("env.kwargs", {})[leaf.key.removeprefix("env.kwargs.")] = leaf.value
+            continue
         option = known.get(aliases.get(leaf.key, leaf.key))
         if option is None:
             if leaf.value is None and any(key.startswith(f"{leaf.key}.") for key in known):
@@ -78,6 +81,14 @@ def convert(value: Any, option: Option) -> Any:
         if value not in get_args(kind) or isinstance(value, bool):
             raise ValueError(f"must be one of {', '.join(get_args(kind))}, not {value!r}")
         return value
+    if get_origin(kind) is dict:
+        if not isinstance(value, dict):
+            raise ValueError(f"must be a mapping, not {value!r}")
+        return value
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
+            raise ValueError(f"must be a list of names, not {value!r}")
+        return tuple(value)
     if kind is bool:
         if not isinstance(value, bool):
             raise ValueError(f"must be true or false, not {value!r}")
@@ -125,7 +136,7 @@ def _build(section: type, prefix: str, values: dict[str, Any]) -> Any:
 
 
 def _default(item: "Field[Any]") -> Any:
-    return item.default_factory() if callable(item.default_factory) else item.default
+    return item.default if item.default_factory is MISSING else item.default_factory()
 
 
 def _aliases(option: Option) -> Iterator[str]:

@@ -20,7 +20,7 @@ from trainer.config import Config
 from trainer.distributions import for_space
 from trainer.envs import make_env
 from trainer.errors import DivergedError, InterruptedRunError
-from trainer.evaluate import evaluate
+from trainer.evaluate import score
 from trainer.layout import Layout
 from trainer.loss import LOSS_NAMES, ppo_loss
 from trainer.normalize import Moments, ReturnScale
@@ -56,7 +56,7 @@ def train(config: Config, around: Surroundings) -> dict[str, float]:
     torch.manual_seed(config.seed)
     noise_generator = torch.Generator().manual_seed(config.seed)
     shuffle = np.random.default_rng(config.seed)
-    env = make_env(config, share)
+    env = make_env(config.env, share)
     distribution = for_space(env.action_space)
     policy = Policy(env.observation_space, distribution, config=config.model).to(device)
     weights = flatten_parameters(policy)
@@ -291,7 +291,7 @@ def train(config: Config, around: Surroundings) -> dict[str, float]:
             raise InterruptedRunError(f"{around.stop() or 'a signal'} after {step:,} steps")
 
     if ranks.place.rank == 0:
-        metrics |= evaluate(policy, config, device=device).metrics()
+        metrics |= score(policy, config, device=device)
     return {**metrics, "steps": float(step)}
 
 

@@ -1,25 +1,114 @@
 """From `env.name` to environments."""
 
 import difflib
+import importlib
+import inspect
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
-from trainer.config import Config
+import gymnasium
+
+from trainer.config import EnvConfig
+from trainer.envs import cognitive
 from trainer.envs.base import Share, VectorEnv
 from trainer.envs.cartpole import CartPole
+from trainer.envs.cognitive import CognitiveTask, Maze
+from trainer.envs.gymnasium_env import GymnasiumEnv
+from trainer.envs.mixture import Mixture
+from trainer.envs.pong import Pong
 from trainer.envs.swingup import SwingUp
 from trainer.errors import ConfigError
 
-OURS: dict[str, Callable[..., VectorEnv]] = {"cartpole": CartPole, "swingup": SwingUp}
+COGNITIVE: dict[str, Callable[..., VectorEnv]] = {
+    "recall": partial(CognitiveTask, plan=cognitive.recall),
+    "nback": partial(CognitiveTask, plan=cognitive.nback),
+    "bandit": partial(CognitiveTask, plan=cognitive.bandit),
+    "match": partial(CognitiveTask, plan=cognitive.match),
+    "maze": Maze,
+}
+GAMES: dict[str, Callable[..., VectorEnv]] = {
+    "cartpole": CartPole,
+    "swingup": SwingUp,
+    "pong": Pong,
+}
+OURS = GAMES | COGNITIVE
+PACKAGES = {"ale": "ale-py", "minigrid": "minigrid", "mettagrid": "mettagrid"}
 
 
-def make_env(whole: Config, share: Share) -> VectorEnv:
-    """This rank's share of the environments. Raises ConfigError for a name that means nothing."""
-    config = whole.env
-    if config.name not in OURS:
-        close = difflib.get_close_matches(config.name, OURS, n=1)
+def make_env(config: EnvConfig, share: Share) -> VectorEnv:
+    """This rank's share of the environments; ConfigError where the name leads to none.
+
+    A name is one of ours, `cogeval` for a mixture of the cognitive tasks, an id of Gymnasium, or
+    `package.module:function`, the import path of what makes one.
+    """
+    difficulty = 0.5 if config.difficulty is None else config.difficulty
+    if config.name == "cogeval":
+        makers = {name: partial(maker(name), difficulty=difficulty) for name in config.tasks}
+        return Mixture(share, makers)
+    if config.name in OURS:
+        return maker(config.name)(share, difficulty=difficulty)
+    if config.difficulty is not None:
+        raise ConfigError(f"env.difficulty: {config.name} has none", hint="leave it out")
+    if ":" in config.name:
+        return imported(config, share)
+    return registered(config, share)
+
+
+def maker(name: str) -> Callable[..., VectorEnv]:
+    """What makes an environment of ours. Raises ConfigError for an unknown name."""
+    if name in OURS:
+        return OURS[name]
+    raise ConfigError(
+        f"env.tasks: there is no task {name!r}", hint=f"there are {', '.join(COGNITIVE)}"
+    )
+
+
+def registered(config: EnvConfig, share: Share) -> VectorEnv:
+    """Environments by their id in Gymnasium's registry."""
+    namespace = config.name.partition("/")[0].partition("-")[0].lower()
+    package = PACKAGES.get(namespace)
+    if package is not None:
+        try:
+            module = importlib.import_module(package.replace("-", "_"))
+        except ImportError as error:
+            raise ConfigError(
+                f"env.name: {config.name} needs {package}, which is not installed",
+                hint=f"pip install {package}",
+            ) from error
+        if isinstance(module, type(gymnasium)) and hasattr(gymnasium, "register_envs"):
+            gymnasium.register_envs(module)
+    try:
+        gymnasium.spec(config.name)
+    except gymnasium.error.Error as error:
+        close = difflib.get_close_matches(config.name, [*OURS, *gymnasium.registry], n=3)
         raise ConfigError(
             f"env.name: there is no environment {config.name!r}",
-            hint=f"did you mean {close[0]}?" if close else f"there are {', '.join(OURS)}",
-        )
-    difficulty = {} if config.difficulty is None else {"difficulty": config.difficulty}
-    return OURS[config.name](share, **difficulty)
+            hint=f"did you mean {' or '.join(close)}?" if close else f"ours: {', '.join(OURS)}",
+        ) from error
+    return GymnasiumEnv.of(partial(gymnasium.make, config.name, **config.kwargs), share)
+
+
+def imported(config: EnvConfig, share: Share) -> VectorEnv:
+    """What a user's function makes: one `gymnasium.Env`, or, given a `share`, a VectorEnv."""
+    function = import_path(config.name, key="env.name")
+    if "share" in inspect.signature(function).parameters:
+        made: VectorEnv = function(share=share, **config.kwargs)
+        return made
+    return GymnasiumEnv.of(partial(function, **config.kwargs), share)
+
+
+def import_path(path: str, *, key: str) -> Callable[..., Any]:
+    """The function at `package.module:name`; ConfigError says what is missing."""
+    module_name, _, name = path.partition(":")
+    try:
+        function = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"{key}: {path} cannot be imported: {error}",
+            hint="write package.module:function; the package must be on PYTHONPATH",
+        ) from error
+    if not callable(function):
+        raise ConfigError(f"{key}: {path} is not a function")
+    result: Callable[..., Any] = function
+    return result

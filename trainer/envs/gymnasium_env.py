@@ -1,0 +1,68 @@
+"""Environments of Gymnasium and of those who follow it, through its vector API."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from trainer.envs.base import Array, Share, Step
+
+
+class GymnasiumEnv:
+    """A `gymnasium.vector.VectorEnv` that begins the next episode in the step that ends one.
+
+    Environments of Gymnasium cannot be stopped in mid-episode: after `restore` they begin anew.
+    """
+
+    def __init__(self, envs: "gymnasium.vector.VectorEnv[Any, Any, Any]", share: Share) -> None:
+        mode = envs.metadata.get("autoreset_mode")
+        if mode != AutoresetMode.SAME_STEP:
+            raise ValueError(f"its autoreset_mode must be SAME_STEP, not {mode}")
+        self.envs = envs
+        self.share = share
+        self.observation_space = envs.single_observation_space
+        self.action_space = envs.single_action_space
+        self.seed = 0
+        self.restores = 0
+
+    @classmethod
+    def of(cls, make: Callable[[], "gymnasium.Env[Any, Any]"], share: Share) -> "GymnasiumEnv":
+        """`share.count` copies of one environment, stepped one after the other."""
+        envs = SyncVectorEnv([make] * share.count, autoreset_mode=AutoresetMode.SAME_STEP)
+        return cls(envs, share)
+
+    def reset(self, seed: int) -> Array:
+        """Begins all episodes anew; environment i of all ranks gets its own seed."""
+        self.seed = seed
+        first = seed * 1_000_003 + self.share.start
+        seeds = [(first + i) % 2**31 for i in range(self.share.count)]
+        observation, _ = self.envs.reset(seed=seeds)
+        return np.asarray(observation)
+
+    def step(self, actions: Array) -> Step:
+        """Takes one action in each environment; real ones are kept within their bounds."""
+        if isinstance(self.action_space, gymnasium.spaces.Box):
+            actions = np.clip(actions, self.action_space.low, self.action_space.high)
+        observation, reward, terminated, truncated, info = self.envs.step(actions)
+        over = terminated | truncated
+        final = observation
+        if over.any() and "final_obs" in info:
+            final = observation.copy()
+            for i in np.flatnonzero(over):
+                final[i] = info["final_obs"][i]
+        return Step(
+            observation, reward.astype(np.float32), terminated, truncated & ~terminated, final
+        )
+
+    def state(self) -> dict[str, Any]:
+        """The seed, and how often the run was interrupted."""
+        return {"seed": self.seed, "restores": self.restores}
+
+    def restore(self, state: dict[str, Any]) -> Array:
+        """Begins episodes that the run has not seen."""
+        self.restores = state["restores"] + 1
+        observation = self.reset(state["seed"] + 7919 * self.restores)
+        self.seed = state["seed"]
+        return observation
