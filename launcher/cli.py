@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,10 +19,17 @@ from launcher import __version__
 from launcher.errors import NotFoundError, ProteinSkyError, UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from launcher.config import SweepConfig
-    from launcher.events import Command
+    from launcher.coordinator import Watch
+    from launcher.events import Command, Recorded
     from launcher.folder import SweepFolder
     from launcher.state import State
+    from launcher.table import LiveView, PlainView
+
+    View = LiveView | PlainView
 
 EXIT_BUDGET = 5
 EXIT_FAILURES = 6
@@ -151,9 +158,9 @@ def status(name: str | None, as_json: bool, watch: bool) -> int:
         return 0
     if watch:
         return _watch(folder)
-    from launcher.table import show
+    from launcher.table import Screen, Spoken
 
-    show(_document(folder))
+    _console().print(Spoken(Screen(_document(folder))))
     return 0
 
 
@@ -188,9 +195,7 @@ def ls(as_json: bool) -> int:
         click.echo(f"no sweeps under {train_dir() / 'sweep'}", err=True)
         click.echo("  hint: start one: protein-sky launch demo_sweep", err=True)
         return 0
-    from launcher.table import show_sweeps
-
-    show_sweeps(rows)
+    _console().print(_sweeps_table(rows))
     return 0
 
 
@@ -242,9 +247,9 @@ def best(name: str | None, as_yaml: bool, as_json: bool) -> int:
 
         click.echo(yamlio.dump(nested(found["params"])), nl=False)
     else:
-        from launcher.table import show_best
+        from launcher.summary import best as best_renderable
 
-        show_best(document)
+        _console().print(best_renderable(document))
     return 0
 
 
@@ -314,37 +319,46 @@ def validate(files: tuple[str, ...]) -> int:
 def _run(folder: "SweepFolder", config: "SweepConfig", *, is_asking: bool) -> int:
     """Run a sweep in the foreground until it rests, then say how it went."""
     from launcher import sweep
-    from launcher.budget import Offer
-    from launcher.config import from_mapping
-    from launcher.events import Recorded
     from launcher.state import Mode
-    from launcher.status import document
-    from launcher.table import open_view
+    from launcher.table import view as view_on
 
     signal.signal(signal.SIGTERM, _interrupt)
     if folder.exists():
         state = sweep.read(folder)
-        _note_differences(folder, config, state)
+        _refuse_another_config(folder, config, state)
         if state.mode is Mode.ENDED:
             return _conclude(folder)
-    while True:
+    choice = "continue"
+    while choice == "continue":
         try:
-            with open_view() as view:
-
-                def watch(state: "State", _event: Recorded | None) -> None:
-                    offer = Offer(parallel=sweep.usable_cores())
-                    recorded = from_mapping(state.config)
-                    view.update(
-                        document(recorded, state, offer=offer, now=time.time(), is_live=True)
-                    )
-
-                sweep.run(folder, config, watch)
+            with view_on(_console()) as view:
+                sweep.run(folder, config, _showing(view))
+            return _conclude(folder)
         except KeyboardInterrupt:
             choice = _ask_how_to_leave() if is_asking and sys.stdin.isatty() else "leave"
-            if choice == "continue":
-                continue
-            return _leave(folder, config, choice)
-        return _conclude(folder)
+    if choice == "end":
+        with view_on(_console()) as view:
+            sweep.interrupt(folder, _showing(view))
+        click.echo("The running trials were ended; they start again on resume.", err=True)
+    else:
+        click.echo("Running trials go on by themselves.", err=True)
+    click.echo(f"  protein-sky resume {config.name}   go on", err=True)
+    click.echo(f"  protein-sky status {config.name}   see where it stands", err=True)
+    return EXIT_INTERRUPTED
+
+
+def _showing(view: "View") -> "Watch":
+    """Return a watcher that shows each new state."""
+    from launcher import sweep
+    from launcher.budget import Offer
+    from launcher.config import from_mapping
+    from launcher.status import document
+
+    def watch(state: "State", _event: "Recorded | None") -> None:
+        config, offer = from_mapping(state.config), Offer(parallel=sweep.usable_cores())
+        view.update(document(config, state, offer=offer, now=time.time(), is_live=True))
+
+    return watch
 
 
 def _interrupt(_signum: int, _frame: object) -> NoReturn:
@@ -368,21 +382,8 @@ def _ask_how_to_leave() -> str:
     return {"l": "leave", "e": "end", "c": "continue"}[answer]
 
 
-def _leave(folder: "SweepFolder", config: "SweepConfig", choice: str) -> int:
-    from launcher import sweep
-
-    if choice == "end":
-        sweep.interrupt_trials(folder)
-        click.echo("the running trials were ended; they start again on resume", err=True)
-    else:
-        click.echo("running trials go on by themselves", err=True)
-    click.echo(f"  go on:  protein-sky resume {config.name}", err=True)
-    click.echo(f"  watch:  protein-sky status {config.name}", err=True)
-    return EXIT_INTERRUPTED
-
-
-def _note_differences(folder: "SweepFolder", config: "SweepConfig", state: "State") -> None:
-    """Say that a sweep of this name exists, and refuse to mix it with another config."""
+def _refuse_another_config(folder: "SweepFolder", config: "SweepConfig", state: "State") -> None:
+    """Refuse to go on with a sweep of this name under another config than its own."""
     from launcher.config import from_mapping
 
     recorded = from_mapping(state.config)
@@ -404,15 +405,15 @@ def _conclude(folder: "SweepFolder") -> int:
     from launcher import sweep
     from launcher.events import EndReason
     from launcher.state import Mode
-    from launcher.table import show_summary
+    from launcher.summary import summary
 
     state = sweep.read(folder)
-    report_path: Path | None = None
+    console = _console()
+    console.print(summary(_document(folder)))
     try:
-        report_path = _write_report(folder)
+        console.print(f"\nreport: {_write_report(folder)}", soft_wrap=True)
     except ProteinSkyError as error:
         click.echo(f"no report: {error}", err=True)
-    show_summary(_document(folder), report_path)
     if state.end is EndReason.BUDGET:
         return EXIT_BUDGET
     if state.mode is Mode.PAUSED and state.reason:
@@ -423,14 +424,37 @@ def _conclude(folder: "SweepFolder") -> int:
 def _watch(folder: "SweepFolder") -> int:
     """Show a sweep that another process runs, until it rests."""
     from launcher import sweep
-    from launcher.table import open_view
+    from launcher.table import view as view_on
 
-    with open_view() as view:
+    with view_on(_console()) as view:
         while True:
             view.update(_document(folder))
             if not sweep.is_live(folder):
                 return 0
             time.sleep(1.0)
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def _sweeps_table(rows: Sequence[Mapping[str, Any]]) -> "Table":
+    from rich.table import Table
+
+    from launcher import formats
+
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    for header in ("sweep", "state", "trials", "best"):
+        table.add_column(header)
+    for row in rows:
+        counts = row.get("trials")
+        ended = f"{counts['succeeded'] + counts['failed']}/{counts['total']}" if counts else ""
+        best = row.get("best")
+        score = "" if best is None else f"{row['metric']} {formats.number(best)}"
+        table.add_row(row["sweep"], row["state"], ended, row.get("error") or score)
+    return table
 
 
 def _document(folder: "SweepFolder") -> dict[str, Any]:

@@ -6,6 +6,7 @@ go on: an intent is committed before each act, and each act can be repeated.
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -77,6 +78,12 @@ class Coordinator:
         self.config = from_mapping(state.config)
         self._journal = journal
         self._world = world
+        self._to_cancel = {
+            trial.attempt.job_name
+            for trial in state.live_trials
+            if trial.attempt is not None and trial.attempt.cancelling is not None
+        }
+        """Jobs whose end was decided and not yet asked for by this coordinator."""
 
     def run(self) -> State:
         """Go on until the sweep ended, or is paused and drained; return the last state.
@@ -104,7 +111,7 @@ class Coordinator:
                 if attempt.cancelling is None:
                     cancelling = AttemptCancelling(trial.number, attempt.number, Failure.PREEMPTED)
                     self._record(cancelling)
-        self._world.executor.cancel(names)
+        self._to_cancel |= set(names)
         while any(t.attempt is not None and t.attempt.is_submitted for t in self.state.live_trials):
             self._poll()
             self._world.clock.sleep(self._world.poll_seconds)
@@ -127,7 +134,8 @@ class Coordinator:
                     self._submit(action)
                 case Cancel(trial=trial, attempt=attempt, job_name=name, reason=reason):
                     self._record(AttemptCancelling(trial, attempt, reason))
-                    self._world.executor.cancel([name])
+                    self._to_cancel.add(name)
+                    self._cancel()
                 case Drop(trial=trial):
                     self._record(TrialDropped(trial))
                 case Pause(reason=reason):
@@ -178,12 +186,21 @@ class Coordinator:
         failure = Failure.LAUNCH_ERROR
         self._record(policy.refused(self.config, trial, attempt, failure, detail, now))
 
+    def _cancel(self) -> None:
+        """Ask for the end of all jobs that are to end; when the executor fails, ask again later."""
+        if self._to_cancel:
+            with suppress(ExecutorError):
+                self._world.executor.cancel(sorted(self._to_cancel))
+                self._to_cancel.clear()
+
     def _poll(self) -> None:
         """Look at all live jobs with one request, and record what became of them.
 
         An intent that no executor has acknowledged is looked at only when it will not be carried
-        out any more; else it is settled by submitting it.
+        out any more; else it is settled by submitting it. An executor that cannot answer now is
+        asked again at the next poll.
         """
+        self._cancel()
         live = [
             (trial, trial.attempt)
             for trial in self.state.live_trials
@@ -192,7 +209,10 @@ class Coordinator:
         ]
         if not live:
             return
-        outcomes = self._world.executor.poll([attempt.job_name for _, attempt in live])
+        try:
+            outcomes = self._world.executor.poll([attempt.job_name for _, attempt in live])
+        except ExecutorError:
+            return
         over = [(t, a) for t, a in live if outcomes[a.job_name].is_over]
         results = self._results([trial for trial, _ in over])
         for trial, attempt in live:

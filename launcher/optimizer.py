@@ -10,7 +10,10 @@ from typing import Any
 
 from launcher.config import SweepConfig
 from launcher.state import State, Trial, TrialState
-from protein import Observation, Settings, Space, Suggestion, seed_for, suggest
+from protein.observation import Observation, Suggestion
+from protein.settings import Settings
+from protein.space import Space
+from protein.suggest import seed_for, suggest
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,7 +161,7 @@ def check_can_start(config: SweepConfig) -> None:
 
     Raises ConfigError if nothing is to be tuned, UsageError if the trainer cannot run here.
     """
-    if not any(isinstance(spec, dict) for spec in config.sweep.parameters.values()):
+    if not config.sweep.tuned:
         problem = Problem(
             Path(config.source or config.name),
             0,

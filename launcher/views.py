@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from launcher import yamlio
-from launcher.config import SweepConfig, trial_config
+from launcher.config import SweepConfig, trial_config, trial_parameters
 from launcher.files import write_atomic
 from launcher.folder import SweepFolder
 from launcher.optimizer import observation
@@ -24,7 +24,8 @@ def write_trial(folder: SweepFolder, config: SweepConfig, state: State, trial: T
     """Write what a trial reads, and what people want to know about how it came to be."""
     run = folder.run(trial.run_id)
     (run / "checkpoints").mkdir(parents=True, exist_ok=True)
-    write_atomic(run / "params.json", json.dumps(trial.params, indent=1, allow_nan=False) + "\n")
+    params = trial_parameters(config, trial.params)
+    write_atomic(run / "params.json", json.dumps(params, indent=1, allow_nan=False) + "\n")
     overrides = {"run": trial.run_id, **trial_config(config, trial.params)}
     write_atomic(run / "train_config_overrides.yaml", yamlio.dump(overrides))
     suggestion = {"run_id": trial.run_id, "origin": trial.origin.value, "params": trial.params}

@@ -1,0 +1,346 @@
+import math
+from typing import Any
+
+import pytest
+
+from launcher import policy
+from launcher.budget import Offer, reserved_usd, spent_usd
+from launcher.events import (
+    AttemptEnded,
+    CancelRequested,
+    EndReason,
+    Failure,
+    Origin,
+    PauseRequested,
+    ResumeRequested,
+    StopRequested,
+    TrialRetried,
+)
+from launcher.policy import Cancel, Drop, End, Leave, Pause, Submit, Suggest, Wait
+from launcher.ports import Cause, Outcome, Phase, Result
+from launcher.state import Attempt, Mode, Trial, TrialState
+from tests.launcher.builders import START, a_config
+from tests.launcher.story import Story
+
+OFFER = Offer(parallel=4)
+EXITED = Phase.EXITED
+
+
+def judged(outcome: Outcome, result: Result | None = None, **changes: Any) -> AttemptEnded:
+    """Return the verdict on the first attempt of trial 1, which ran from START to START + 60."""
+    log = changes.pop("log", [])
+    config = changes.pop("config", a_config())
+    attempt = Attempt(1, "demo-abcd-1-1", START, is_submitted=True, started_at=START, **changes)
+    trial = Trial(1, "demo.r.1", {}, Origin.OPTIMIZER, {}, START, attempts=(attempt,))
+    return policy.judge(config, trial, attempt, outcome, result, log, now=START + 61)
+
+
+def exited(code: int) -> Outcome:
+    return Outcome(EXITED, exit_code=code, started_at=START, ended_at=START + 60)
+
+
+# --- judge ------------------------------------------------------------------------------------
+
+
+def test_a_program_that_ends_well_with_its_metric_succeeds() -> None:
+    ended = judged(exited(0), Result({"reward": 0.7, "loss": 0.1}))
+    assert (ended.failure, ended.score, ended.will_retry) == (None, 0.7, False)
+    assert ended.metrics == {"reward": 0.7, "loss": 0.1}
+
+
+def test_cost_is_the_trials_own_measure_or_else_the_time_it_took() -> None:
+    assert judged(exited(0), Result({"reward": 1.0}, cost_seconds=12.5)).cost_seconds == 12.5
+    assert judged(exited(0), Result({"reward": 1.0})).cost_seconds == 60.0
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_no_number_is_a_divergence(score: float) -> None:
+    ended = judged(exited(0), Result({"reward": score, "loss": 0.1}))
+    assert (ended.failure, ended.score) == (Failure.DIVERGED, None)
+    assert ended.metrics == {"loss": 0.1}
+
+
+def test_a_trial_may_say_itself_that_it_diverged() -> None:
+    assert judged(exited(3), Result({}, diverged=True)).failure is Failure.DIVERGED
+
+
+def test_a_missing_metric_is_explained_by_the_metrics_that_are_there() -> None:
+    ended = judged(exited(0), Result({"rewrad": 0.7}))
+    assert ended.failure is Failure.NO_RESULT
+    assert "'reward'" in ended.detail
+    assert "rewrad" in ended.detail
+
+
+def test_a_program_without_any_report_has_no_result() -> None:
+    assert judged(exited(0)).failure is Failure.NO_RESULT
+
+
+def test_a_crash_shows_the_end_of_the_log() -> None:
+    ended = judged(exited(1), log=["Traceback", "ValueError: no such layer"])
+    assert (ended.failure, ended.exit_code) == (Failure.CRASHED, 1)
+    assert "ValueError: no such layer" in ended.detail
+
+
+def test_a_result_does_not_excuse_a_crash() -> None:
+    assert judged(exited(1), Result({"reward": 0.7})).failure is Failure.CRASHED
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB",
+        "RuntimeError: CUDA error: out of memory",
+        "MemoryError",
+        "DefaultCPUAllocator: can't allocate memory: Error code 12 (Cannot allocate memory)",
+    ],
+)
+def test_running_out_of_memory_is_read_from_the_log(line: str) -> None:
+    assert judged(exited(1), log=[line, "exiting"]).failure is Failure.OUT_OF_MEMORY
+
+
+def test_a_kill_by_the_kernel_is_running_out_of_memory() -> None:
+    assert judged(exited(137)).failure is Failure.OUT_OF_MEMORY
+
+
+@pytest.mark.parametrize("code", [75, 129, 130, 143])
+def test_being_asked_to_go_is_a_preemption(code: int) -> None:
+    ended = judged(exited(code))
+    assert (ended.failure, ended.will_retry) == (Failure.PREEMPTED, True)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "failure"),
+    [
+        (Outcome(Phase.LOST), Failure.NODE_LOST),
+        (Outcome(Phase.ABSENT), Failure.NODE_LOST),
+        (Outcome(Phase.LOST, cause=Cause.PREEMPTED), Failure.PREEMPTED),
+        (Outcome(Phase.LOST, cause=Cause.NO_CAPACITY), Failure.NO_CAPACITY),
+        (Outcome(Phase.KILLED), Failure.PREEMPTED),
+    ],
+)
+def test_the_machines_fault_is_tried_again(outcome: Outcome, failure: Failure) -> None:
+    ended = judged(outcome)
+    assert (ended.failure, ended.will_retry) == (failure, True)
+    assert ended.retry_at is not None
+    assert ended.retry_at > START + 61
+
+
+def test_a_timeout_is_the_parameters_fault_whoever_enforced_it() -> None:
+    ours = judged(Outcome(Phase.KILLED), cancelling=Failure.TIMEOUT)
+    executors = judged(Outcome(Phase.KILLED, cause=Cause.TIMEOUT))
+    assert {ours.failure, executors.failure} == {Failure.TIMEOUT}
+    assert not ours.will_retry
+
+
+def test_a_job_that_vanishes_while_it_is_cancelled_is_cancelled() -> None:
+    assert judged(Outcome(Phase.ABSENT), cancelling=Failure.CANCELLED).failure is Failure.CANCELLED
+
+
+def test_a_result_in_the_last_moment_counts_though_the_trial_was_being_cancelled() -> None:
+    ended = judged(exited(0), Result({"reward": 0.7}), cancelling=Failure.TIMEOUT)
+    assert (ended.failure, ended.score) == (None, 0.7)
+
+
+def test_retries_end_with_the_allowed_attempts() -> None:
+    config = a_config(execution={"max_attempts": 1})
+    ended = judged(Outcome(Phase.LOST), config=config)
+    assert (ended.failure, ended.will_retry) == (Failure.NODE_LOST, False)
+
+
+def test_machine_time_is_money() -> None:
+    ended = judged(exited(0), Result({"reward": 1.0}), price_usd_per_hour=36.0)
+    assert (ended.machine_seconds, ended.cost_usd) == (60.0, pytest.approx(0.6))
+
+
+# --- decide -----------------------------------------------------------------------------------
+
+
+def test_a_new_sweep_asks_for_its_first_trial() -> None:
+    story = Story(a_config())
+    assert story.decide(OFFER) == Suggest(1)
+
+
+def test_a_suggested_trial_is_started_before_another_is_asked_for() -> None:
+    story = Story(a_config()).suggest()
+    action = story.decide(OFFER)
+    assert isinstance(action, Submit)
+    assert (action.trial, action.attempt, action.is_recorded) == (1, 1, False)
+
+
+def test_no_more_trials_run_at_once_than_allowed() -> None:
+    story = Story(a_config(parallel=2)).start().start()
+    assert isinstance(story.decide(OFFER), Wait)
+
+
+def test_the_executor_limits_parallelism_when_the_sweep_does_not() -> None:
+    story = Story(a_config(parallel=None)).start().start()
+    assert isinstance(story.decide(Offer(parallel=2)), Wait)
+    assert isinstance(story.decide(Offer(parallel=3)), Suggest)
+
+
+def test_an_intent_without_a_start_is_carried_out_first() -> None:
+    story = Story(a_config()).suggest().intend()
+    action = story.decide(OFFER)
+    assert isinstance(action, Submit)
+    assert action.is_recorded
+    assert action.job_name == story.state.trials[1].attempts[0].job_name
+
+
+def test_all_trials_ended_is_the_end() -> None:
+    story = Story(a_config(trials=2)).succeed(1.0).succeed(2.0)
+    assert story.decide(OFFER) == End(EndReason.COMPLETED)
+
+
+def test_a_trial_that_waits_for_its_next_attempt_keeps_the_sweep_going() -> None:
+    story = Story(a_config(trials=1)).lose(retry_at=START + 100)
+    assert story.decide(OFFER, START + 50) == Wait(START + 100)
+    action = story.decide(OFFER, START + 100)
+    assert isinstance(action, Submit)
+    assert action.attempt == 2
+
+
+def test_three_broken_trials_in_a_row_pause_the_sweep() -> None:
+    story = Story(a_config()).fail(Failure.CRASHED).fail(Failure.CRASHED)
+    assert not isinstance(story.decide(OFFER), Pause)
+    action = story.fail(Failure.NO_RESULT).decide(OFFER)
+    assert isinstance(action, Pause)
+    assert "3 trials in a row" in action.reason
+
+
+def test_failures_that_teach_do_not_pause_the_sweep() -> None:
+    story = Story(a_config())
+    for failure in (Failure.DIVERGED, Failure.OUT_OF_MEMORY, Failure.TIMEOUT) * 3:
+        story.fail(failure)
+    assert isinstance(story.decide(OFFER), Suggest)
+
+
+def test_a_success_ends_the_row_of_failures() -> None:
+    story = Story(a_config()).fail(Failure.CRASHED).fail(Failure.CRASHED).succeed(1.0)
+    assert isinstance(story.fail(Failure.CRASHED).decide(OFFER, START + 1e4), Suggest)
+
+
+def test_nothing_starts_right_after_a_broken_trial() -> None:
+    story = Story(a_config()).fail(Failure.CRASHED)
+    failed_at = story.now
+    assert story.decide(OFFER) == Wait(failed_at + 5.0)
+    assert isinstance(story.decide(OFFER, failed_at + 5.0), Suggest)
+
+
+def test_a_failure_rate_over_the_limit_pauses_the_sweep() -> None:
+    story = Story(a_config(trials=50, execution={"max_failure_rate": 0.5}))
+    for number in range(10):
+        story = story.fail(Failure.DIVERGED) if number % 5 else story.succeed(1.0)
+    action = story.decide(OFFER)
+    assert isinstance(action, Pause)
+    assert "8 of the last 10" in action.reason
+
+
+def test_a_trial_over_its_time_is_ended() -> None:
+    story = Story(a_config(execution={"timeout_seconds": 30})).start()
+    started_at = story.state.trials[1].attempts[0].started_at
+    assert started_at is not None
+    assert isinstance(story.decide(OFFER, started_at + 29), Suggest)
+    action = story.decide(OFFER, started_at + 30)
+    assert isinstance(action, Cancel)
+    assert action.reason is Failure.TIMEOUT
+
+
+def test_stopping_lets_running_trials_finish_and_starts_none() -> None:
+    story = Story(a_config()).start().suggest().record(StopRequested("s"))
+    assert isinstance(story.decide(OFFER), Wait)
+    story.end_attempt(1, score=1.0)
+    assert story.decide(OFFER) == End(EndReason.STOPPED)
+
+
+def test_cancelling_ends_what_runs_and_drops_what_waits() -> None:
+    story = Story(a_config()).start().suggest().record(CancelRequested("c"))
+    first = story.decide(OFFER)
+    assert isinstance(first, Cancel)
+    story.cancel_attempt(1).drop_all_waiting()
+    assert isinstance(story.decide(OFFER), Wait)
+    story.end_attempt(1, failure=Failure.CANCELLED)
+    assert story.decide(OFFER) == End(EndReason.CANCELLED)
+    assert {t.state for t in story.state.ordered} == {TrialState.CANCELLED}
+
+
+def test_waiting_trials_are_dropped_when_cancelling() -> None:
+    story = Story(a_config()).suggest().record(CancelRequested("c"))
+    assert story.decide(OFFER) == Drop(1)
+
+
+def test_a_paused_sweep_is_left_when_nothing_runs() -> None:
+    story = Story(a_config()).start().record(PauseRequested("", "p"))
+    assert isinstance(story.decide(OFFER), Wait)
+    story.end_attempt(1, score=1.0)
+    assert story.decide(OFFER) == Leave()
+
+
+def test_an_ended_sweep_is_left() -> None:
+    story = Story(a_config(trials=1)).succeed(1.0).end(EndReason.COMPLETED)
+    assert story.decide(OFFER) == Leave()
+    assert story.state.mode is Mode.ENDED
+
+
+# --- money ------------------------------------------------------------------------------------
+
+PAID = Offer(price_usd_per_hour=10.0, parallel=8)  # a trial of 1 h at most: 10.33 with teardown
+ONE_HOUR = {"timeout_seconds": 3600}
+
+
+def test_nothing_starts_that_could_go_over_the_budget() -> None:
+    story = Story(a_config(budget={"usd": 25}, execution=ONE_HOUR), offer=PAID)
+    story.start().start()
+    assert isinstance(story.decide(PAID), Wait)
+
+
+def test_a_budget_too_small_for_one_trial_ends_the_sweep_and_says_so() -> None:
+    action = Story(a_config(budget={"usd": 5}, execution=ONE_HOUR), offer=PAID).decide(PAID)
+    assert isinstance(action, End)
+    assert action.reason is EndReason.BUDGET
+    assert "10.33" in action.detail
+
+
+def test_without_a_timeout_no_budget_can_be_kept_so_nothing_starts() -> None:
+    action = Story(a_config(budget={"usd": 500}), offer=PAID).decide(PAID)
+    assert isinstance(action, End)
+
+
+def test_what_a_trial_did_not_use_is_free_again() -> None:
+    story = Story(a_config(budget={"usd": 12}, execution=ONE_HOUR), offer=PAID)
+    story.start()
+    assert isinstance(story.decide(PAID), Wait)
+    story.end_attempt(1, score=1.0, cost_usd=0.5)
+    assert isinstance(story.decide(PAID), Suggest)
+    assert spent_usd(story.state, story.now) == pytest.approx(0.5)
+    assert reserved_usd(story.state, story.now) == 0.0
+
+
+def test_hours_are_a_limit() -> None:
+    story = Story(a_config(budget={"hours": 1}))
+    assert isinstance(story.decide(OFFER, START + 3599), Suggest)
+    assert isinstance(story.decide(OFFER, START + 3601), End)
+
+
+# --- requests ---------------------------------------------------------------------------------
+
+
+def test_only_a_trial_that_ended_badly_can_be_retried() -> None:
+    story = Story(a_config()).succeed(1.0).fail(Failure.CRASHED)
+    assert "succeeded" in policy.why_not(story.state, TrialRetried(1, "r"))
+    assert policy.why_not(story.state, TrialRetried(2, "r")) == ""
+    assert "no trial 9" in policy.why_not(story.state, TrialRetried(9, "r"))
+
+
+def test_a_running_sweep_cannot_be_resumed() -> None:
+    story = Story(a_config())
+    assert "running" in policy.why_not(story.state, ResumeRequested("r"))
+
+
+def test_a_retried_trial_starts_again_with_the_same_parameters() -> None:
+    story = Story(a_config(trials=1)).fail(Failure.CRASHED)
+    params = story.state.trials[1].params
+    story.record(TrialRetried(1, "r"))
+    action = story.decide(OFFER, START + 1e4)
+    assert isinstance(action, Submit)
+    assert action.attempt == 2
+    assert story.state.trials[1].params == params
