@@ -9,7 +9,6 @@ folder of the attempt, `<run>/attempts/<n>/`.
 import fcntl
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -20,15 +19,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 
 from launcher import trainlog
 from launcher.errors import ExecutorError
 from launcher.executors import environment, supervisor
+from launcher.executors.validity import check, is_name
 from launcher.ports import Cause, Job, Outcome, Phase
 
 _SUPERVISOR = Path(supervisor.__file__)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
 class LocalExecutor:
@@ -55,6 +55,8 @@ class LocalExecutor:
     def submit(self, job: Job) -> None:
         """Find the job or start it, and return when its processes exist."""
         check(job)
+        if shutil.which("bash") is None:
+            raise ExecutorError(f"job {job.name} was not started: there is no bash on this machine")
         folder = job.run_dir.absolute() / "attempts" / str(job.attempt)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -70,20 +72,21 @@ class LocalExecutor:
 
     def poll(self, names: Sequence[str]) -> Mapping[str, Outcome]:
         """Read what the supervisors wrote, and look whether they live."""
-        return {name: self._outcome(name) for name in names}
+        try:
+            return {name: self._outcome(name) for name in names}
+        except OSError as error:
+            raise ExecutorError(f"jobs cannot be looked at: {error}") from error
 
     def cancel(self, names: Sequence[str]) -> None:
         """Leave a note for the supervisors; end what has lost its supervisor in their place."""
-        for name in names:
-            folder = self._jobs / name
-            if _NAME.fullmatch(name) and not self._outcome(name).is_over:
-                try:
-                    (folder / "cancel").touch()
-                except OSError as error:
-                    raise ExecutorError(
-                        f"job {name} cannot be cancelled: {error.strerror}: {folder}"
-                    ) from error
+        for name, outcome in self.poll(names).items():
+            if outcome.is_over:
+                continue
+            try:
+                (self._jobs / name / "cancel").touch()
                 self._end_orphan(name)
+            except OSError as error:
+                raise ExecutorError(f"job {name} cannot be cancelled: {error}") from error
 
     def names(self, prefix: str) -> Sequence[str]:
         """List the jobs under this prefix of which something runs or is being started."""
@@ -91,8 +94,8 @@ class LocalExecutor:
             known = sorted(link.name for link in self._jobs.iterdir())
         except FileNotFoundError:
             return []
-        found = [name for name in known if name.startswith(prefix)]
-        return [name for name in found if not self._outcome(name).is_over]
+        outcomes = self.poll([name for name in known if name.startswith(prefix)])
+        return [name for name, outcome in outcomes.items() if not outcome.is_over]
 
     def _index(self, name: str, folder: Path) -> None:
         """Make the job's folder findable by its name alone."""
@@ -154,7 +157,7 @@ class LocalExecutor:
     def _outcome(self, name: str) -> Outcome:
         """Where one job stands, from the files of its attempt."""
         folder = self._jobs / name
-        if not _NAME.fullmatch(name) or not folder.exists():
+        if not is_name(name) or not folder.exists():
             return Outcome(Phase.ABSENT)
         supervised = supervisor.is_locked(str(folder / "supervisor.lock"))
         alive = supervised or supervisor.is_locked(str(folder / "alive.lock"))
@@ -163,20 +166,17 @@ class LocalExecutor:
         price = self._price_usd_per_hour
         if started is None:
             return Outcome(Phase.PENDING if alive else Phase.ABSENT, price_usd_per_hour=price)
-        started_at = started["started_at"]
+        known = Outcome(
+            Phase.RUNNING, started_at=started.get("started_at"), price_usd_per_hour=price
+        )
         if ending is not None:
-            return _ended(ending, started_at=started_at, price_usd_per_hour=price)
+            return _ended(ending, known, folder)
         if alive or self._groups(name, started):
-            return Outcome(
-                Phase.RUNNING,
-                started_at=started_at,
-                price_usd_per_hour=price,
-                detail="" if supervised else "its supervisor is gone, its program runs on",
-            )
-        return Outcome(
-            Phase.LOST,
-            started_at=started_at,
-            price_usd_per_hour=price,
+            orphaned = "" if supervised else "its supervisor is gone, its program runs on"
+            return msgspec.structs.replace(known, detail=orphaned)
+        return msgspec.structs.replace(
+            known,
+            phase=Phase.LOST,
             detail=f"its processes are gone and left no exit code: {folder}",
             cause=Cause.NODE_LOST,
         )
@@ -202,7 +202,7 @@ class LocalExecutor:
     def _groups(self, name: str, started: Mapping[str, Any]) -> list[int]:
         """The job's process groups that live, made sure of: never a number that was used again."""
         groups = []
-        for node in started["nodes"]:
+        for node in started.get("nodes", []):
             leader = supervisor.identity(node["pid"])
             if not leader:
                 if _leaderless(node["pid"], name):
@@ -210,23 +210,6 @@ class LocalExecutor:
             elif leader == node["identity"] and _living(node["pid"]):
                 groups.append(node["pid"])
         return groups
-
-
-def check(job: Job) -> None:
-    """Refuse what no process can be given, before anything is written."""
-    problem = ""
-    if not _NAME.fullmatch(job.name):
-        problem = "its name must be letters, digits, '.', '_' and '-', at most 200"
-    texts = [job.script, *job.arguments, *job.environment.values(), *job.secrets.values()]
-    names = [*job.environment, *job.secrets]
-    if any("\0" in text for text in [*texts, *names]) or any("=" in n or not n for n in names):
-        problem = "an argument or variable has a NUL, or a variable's name is empty or has a '='"
-    if job.nodes < 1:
-        problem = f"it asks for {job.nodes} nodes"
-    if shutil.which("bash") is None:
-        problem = "there is no bash on this machine"
-    if problem:
-        raise ExecutorError(f"job {job.name!r} was not started: {problem}")
 
 
 @contextmanager
@@ -253,12 +236,14 @@ def starting(folder: Path) -> Iterator[int | None]:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Read what a supervisor wrote; None if it is not there."""
+    """Read what a supervisor wrote; None if it is not there, empty if it has been damaged."""
     try:
-        value: dict[str, Any] = json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    return value
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _command() -> list[str]:
@@ -266,20 +251,23 @@ def _command() -> list[str]:
     return [sys.executable, "-I", "-S", "-X", "utf8", str(_SUPERVISOR)]
 
 
-def _ended(ending: Mapping[str, Any], *, started_at: float, price_usd_per_hour: float) -> Outcome:
-    """What exit.json means."""
-    phase, detail, cause = {
-        "program": (Phase.EXITED, "", Cause.UNKNOWN),
-        "cancel": (Phase.KILLED, "cancelled", Cause.UNKNOWN),
-        "timeout": (Phase.KILLED, "timeout", Cause.TIMEOUT),
-        "interrupt": (Phase.LOST, "its supervisor was told to stop (SIGTERM)", Cause.PREEMPTED),
-    }[ending["ended_by"]]
-    return Outcome(
-        phase,
-        exit_code=ending["exit_code"],
-        started_at=started_at,
-        ended_at=ending["ended_at"],
-        price_usd_per_hour=price_usd_per_hour,
+_ENDINGS = {
+    "program": (Phase.EXITED, "", Cause.UNKNOWN),
+    "cancel": (Phase.KILLED, "cancelled", Cause.UNKNOWN),
+    "timeout": (Phase.KILLED, "timeout", Cause.TIMEOUT),
+    "interrupt": (Phase.LOST, "the machine told its supervisor to stop", Cause.PREEMPTED),
+}
+
+
+def _ended(ending: Mapping[str, Any], running: Outcome, folder: Path) -> Outcome:
+    """What exit.json makes of a job that was running."""
+    damaged = (Phase.LOST, f"its exit.json is damaged: {folder}", Cause.NODE_LOST)
+    phase, detail, cause = _ENDINGS.get(str(ending.get("ended_by")), damaged)
+    return msgspec.structs.replace(
+        running,
+        phase=phase,
+        exit_code=ending.get("exit_code"),
+        ended_at=ending.get("ended_at"),
         detail=detail,
         cause=cause,
     )

@@ -11,7 +11,6 @@ jobs at the same time, whatever instant the first one was killed at.
 
 import json
 import math
-import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ import msgspec
 from launcher.errors import ExecutorError
 from launcher.executors.rehearsal import rehearsal
 from launcher.executors.simulation import Report, SimulatedJob, SimulatedRun, write_files
+from launcher.executors.validity import check, is_name
 from launcher.files import write_atomic
 from launcher.ports import Job, Outcome, Phase
 
@@ -35,8 +35,6 @@ __all__ = [
     "VirtualClock",
     "started_twice",
 ]
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
 class VirtualClock:
@@ -96,8 +94,7 @@ class SimulatedExecutor:
     def submit(self, job: Job) -> None:
         """Find the job or start it."""
         with self._call("submit"):
-            if not _NAME.fullmatch(job.name):
-                raise ExecutorError(f"job {job.name!r} was not started: that is not a name")
+            check(job)
             if self._find(job.name) is not None:
                 return
             run = self._run(job)
@@ -160,7 +157,7 @@ class SimulatedExecutor:
             yield
 
     def _find(self, name: str) -> SimulatedJob | None:
-        if name not in self._jobs and self._folder is not None and _NAME.fullmatch(name):
+        if name not in self._jobs and self._folder is not None and is_name(name):
             with suppress(FileNotFoundError):  # another process may have started it
                 self._jobs[name] = _read(self._folder / f"{name}.json")
         return self._jobs.get(name)

@@ -9,6 +9,7 @@ folder, whose files are each written once, atomically:
     job.json         what was asked for, without secrets
     started.json     processes and start time; from here on the attempt may have run
     cancel           the wish that it ends
+    supervisor.log   what went wrong in the supervisor itself
     exit.json        how it ended; from here on nothing of it matters
 
 The trial's processes wait for a go until started.json is on disk. So a supervisor that is killed
@@ -31,6 +32,7 @@ from typing import Any, NoReturn
 
 TICK_SECONDS = 0.2  # how often a cancel file is looked for
 LEFTOVER_SECONDS = 5.0  # what a trial's forgotten children get after its end
+SHUTDOWN_SECONDS = 1.0  # how long after its trial's SIGTERM a supervisor's own may come
 GONE_SECONDS = 5.0  # how long a killed group may take to disappear; zombies nobody reaps stay
 
 
@@ -69,11 +71,20 @@ def start(folder: str, alive_fd: int) -> int:
         answer(f"{error.strerror or error}: {error.filename or folder}")
         return 1
     answer("")
+    sys.excepthook = lambda *error: write_down(folder, error[1])
     ending = wait_for(pids, folder, job, wake)
     write_until_done(folder, "exit.json", ending)
     for held in (supervisor_lock, alive_fd):  # only now: no one may look between end and exit.json
         os.close(held)
     return 0
+
+
+def write_down(folder: str, error: BaseException) -> None:
+    """Keep what went wrong in the supervisor itself: its stderr leads nowhere by then."""
+    import traceback
+
+    with open(os.path.join(folder, "supervisor.log"), "a", encoding="utf-8") as file:
+        traceback.print_exception(error, file=file)
 
 
 HIDDEN = ("secrets", "inherited")  # never on disk: secrets, and the environment they may come from
@@ -209,8 +220,9 @@ def wait_for(pids: list[int], folder: str, job: dict[str, Any], wake: int) -> di
     """Stay until every node has ended, ending them when asked. Returns what exit.json says."""
     running, groups = dict(enumerate(pids)), set(pids)
     codes: dict[int, int] = {}
-    timeout_at = time.monotonic() + (job["timeout_seconds"] or float("inf"))
-    reason, kill_at = "", float("inf")
+    limit = job["timeout_seconds"]
+    timeout_at = float("inf") if limit is None else time.monotonic() + limit
+    signals, reason, kill_at = b"", "", float("inf")
     while running:
         signals = pause(wake)
         codes |= reap(running)
@@ -227,14 +239,26 @@ def wait_for(pids: list[int], folder: str, job: dict[str, Any], wake: int) -> di
     if reason:  # they were asked once already: a second SIGTERM could spoil a checkpoint
         wait_until(lambda: not any(map(group_exists, groups)), kill_at - time.monotonic())
         end_groups(groups, 0.0)
+        ended_at = time.time()
     else:
         end_groups(groups, LEFTOVER_SECONDS)
+        reason = "interrupt" if is_shutdown(signals, codes, wake) else "program"
     failures = [code for code in codes.values() if code]
     return {
         "exit_code": failures[0] if failures else 0,
-        "ended_at": time.time() if reason else ended_at,
-        "ended_by": "program" if reason in ("", "failure") else reason,
+        "ended_at": ended_at,
+        "ended_by": "program" if reason == "failure" else reason,
     }
+
+
+def is_shutdown(signals: bytes, codes: dict[int, int], wake: int) -> bool:
+    """Whether the program ended by a SIGTERM that was meant for the whole machine.
+
+    Then everything is told to stop at once, and the supervisor's own signal may be on its way.
+    """
+    if 128 + signal.SIGTERM not in codes.values():
+        return False
+    return signal.SIGTERM in signals + pause(wake, SHUTDOWN_SECONDS)
 
 
 def reason_to_end(folder: str, signals: bytes, codes: dict[int, int], late: bool) -> str:
@@ -248,9 +272,9 @@ def reason_to_end(folder: str, signals: bytes, codes: dict[int, int], late: bool
     return "failure" if any(codes.values()) else ""
 
 
-def pause(wake: int) -> bytes:
+def pause(wake: int, seconds: float = TICK_SECONDS) -> bytes:
     """Sleep a tick or until a signal; the numbers of the signals that came."""
-    select.select([wake], [], [], TICK_SECONDS)
+    select.select([wake], [], [], seconds)
     try:
         return os.read(wake, 4096)
     except BlockingIOError:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import pytest
 
@@ -224,3 +225,21 @@ class ExecutorContract:
         with pytest.raises(ExecutorError, match="not started"):
             cluster.executor().submit(replace(cluster.job("exit 0"), name=name))
         assert cluster.executor().names("") == []
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"arguments": ("a\0b",)},
+            {"script": "exit\0 0"},
+            {"environment": {"A": "\0"}},
+            {"secrets": {"A=B": "x"}},
+            {"secrets": {"": "x"}},
+            {"nodes": 0},
+        ],
+    )
+    def test_what_no_program_can_be_given_is_refused(
+        self, cluster: Cluster, change: dict[str, Any]
+    ) -> None:
+        with pytest.raises(ExecutorError, match="not started"):
+            cluster.executor().submit(replace(cluster.job("exit 0"), **change))
+        assert cluster.outcome("run-1").phase is Phase.ABSENT

@@ -236,6 +236,27 @@ def test_a_supervisor_told_to_stop_ends_its_trial_and_blames_the_machine(
     assert not _alive(cluster.started(job.name)["nodes"][0]["pid"])
 
 
+def test_a_machine_that_shuts_down_is_to_blame_even_if_the_trial_went_first(
+    cluster: LocalCluster,
+) -> None:
+    job = cluster.job("hang")
+    cluster.executor().submit(job)
+    started = cluster.started(job.name)
+    os.killpg(started["nodes"][0]["pid"], signal.SIGTERM)
+    eventually(lambda: not _alive(started["nodes"][0]["pid"]))
+    os.kill(started["supervisor"], signal.SIGTERM)
+    assert cluster.until_over(job.name).cause == "preempted"
+
+
+def test_a_supervisors_own_mistake_is_written_down(cluster: LocalCluster) -> None:
+    job = cluster.job("hang")
+    cluster.executor().submit(job)
+    mistake = ValueError("ours")
+    supervisor.write_down(str(cluster.folder / "jobs" / job.name), mistake)
+    log = cluster.folder / "runs" / "run" / "attempts" / "1" / "supervisor.log"
+    assert log.read_text() == "ValueError: ours\n"
+
+
 # --- ending process groups -----------------------------------------------------------------------
 
 
@@ -425,9 +446,33 @@ def test_a_full_disk_at_the_end_only_delays_the_news(cluster: LocalCluster) -> N
     assert cluster.until_over(job.name).exit_code == 3
 
 
-def test_a_nul_in_an_argument_is_an_error(cluster: LocalCluster) -> None:
-    with pytest.raises(ExecutorError, match="NUL"):
-        cluster.executor().submit(replace(cluster.job("show"), arguments=("a\0b",)))
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff\x00", b'{"ended_by": "magic"}'])
+@pytest.mark.parametrize("name", ["exit.json", "started.json"])
+def test_a_damaged_file_is_a_lost_job_not_a_crash(
+    cluster: LocalCluster, name: str, damage: bytes
+) -> None:
+    job = cluster.job("exit 0")
+    cluster.executor().submit(job)
+    cluster.until_over(job.name)
+    folder = cluster.folder / "jobs" / job.name
+    (folder / "exit.json").unlink()
+    (folder / name).write_bytes(damage)
+    outcome = cluster.outcome(job.name)
+    assert outcome.phase is Phase.LOST
+    assert str(folder) in outcome.detail
+    cluster.executor().submit(job)
+    assert cluster.starts(job) == 1
+
+
+def test_a_folder_that_cannot_be_looked_at_is_an_error(cluster: LocalCluster) -> None:
+    job = cluster.job("exit 0")
+    cluster.executor().submit(job)
+    cluster.until_over(job.name)
+    (cluster.folder / "jobs" / job.name / "exit.json").unlink()
+    (cluster.folder / "jobs" / job.name / "exit.json").mkdir()
+    with pytest.raises(ExecutorError, match="cannot be looked at"):
+        cluster.executor().poll([job.name])
+    (cluster.folder / "jobs" / job.name / "exit.json").rmdir()
 
 
 def test_too_long_arguments_end_the_job_with_the_reason_in_its_log(cluster: LocalCluster) -> None:
