@@ -144,7 +144,8 @@ def nback(random: SharedRandom, difficulty: float) -> Plan:
 def bandit(random: SharedRandom, difficulty: float) -> Plan:
     """Find the arm that pays most often and stay with it.
 
-    Difficulty narrows its lead from 1 to 0.2. The best arm throughout adds up to 1 on average, arms at random to 0.
+    Difficulty narrows its lead from 1 to 0.2. The best arm throughout adds up to 1 on average,
+    arms at random to 0.
     """
     lead = 1.0 - 0.8 * difficulty
     best = random.integers(CHOICES)

@@ -30,8 +30,8 @@ class GymnasiumEnv:
     @classmethod
     def of(cls, make: Callable[[], "gymnasium.Env[Any, Any]"], share: Share) -> "GymnasiumEnv":
         """`share.count` copies of one environment, stepped one after the other."""
-        envs = SyncVectorEnv([make] * share.count, autoreset_mode=AutoresetMode.SAME_STEP)
-        return cls(envs, share)
+        makers = [lambda: flat(make())] * share.count
+        return cls(SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP), share)
 
     def reset(self, seed: int) -> Array:
         """Begins all episodes anew; environment i of all ranks gets its own seed."""
@@ -66,3 +66,10 @@ class GymnasiumEnv:
         observation = self.reset(state["seed"] + 7919 * self.restores)
         self.seed = state["seed"]
         return observation
+
+
+def flat(env: "gymnasium.Env[Any, Any]") -> "gymnasium.Env[Any, Any]":
+    """The environment with observations as one array: numbers one-hot, mappings side by side."""
+    if isinstance(env.observation_space, gymnasium.spaces.Box):
+        return env
+    return gymnasium.wrappers.FlattenObservation(env)

@@ -1,0 +1,78 @@
+"""A user's environments, as the documentation shows them."""
+
+import gymnasium
+import numpy as np
+
+
+class Countdown(gymnasium.Env):
+    """Ends truly after `length` steps, or by its clock after `limit`; shows the steps taken."""
+
+    observation_space = gymnasium.spaces.Box(0, 100, (1,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, length=3, limit=100):
+        self.length, self.limit = length, limit
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        observation = np.full(1, self.steps, np.float32)
+        return observation, 1.0, self.steps >= self.length, self.steps >= self.limit, {}
+
+
+class Steer(gymnasium.Env):
+    """One step: the nearer the two real actions are to (0.5, -0.5), the better."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+    action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action.astype(np.float32))
+        reward = -float(np.abs(action - [0.5, -0.5]).sum())
+        return np.zeros(1, np.float32), reward, True, False, {}
+
+
+class Pair(gymnasium.Env):
+    """One step: a point for each of two choices that is right, 1 of 2 and 2 of 3."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+    action_space = gymnasium.spaces.MultiDiscrete([2, 3])
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(1, np.float32), float(action[0] == 1) + float(action[1] == 2), True, False, {}
+
+
+class Spot(gymnasium.Env):
+    """One step: is the bright half of the picture the left (0) or the right (1)?"""
+
+    observation_space = gymnasium.spaces.Box(0, 255, (8, 8, 3), np.uint8)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.side = int(self.np_random.integers(2))
+        picture = np.zeros((8, 8, 3), np.uint8)
+        picture[:, 4 * self.side : 4 * self.side + 4] = 255
+        return picture, {}
+
+    def step(self, action):
+        return np.zeros((8, 8, 3), np.uint8), float(action == self.side), True, False, {}
+
+
+def only_for_dogs():
+    raise RuntimeError("never called")
+
+
+not_a_function = 3

@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+from countdown import Countdown
+
+from trainer.config import EnvConfig
+from trainer.envs import make_env
+from trainer.envs.base import Share
+from trainer.envs.gymnasium_env import GymnasiumEnv
+from trainer.errors import ConfigError
+
+SHARE = Share(0, 2, 2)
+ZERO = np.zeros(2, dtype=int)
+
+
+def failure(**fields):
+    with pytest.raises(ConfigError) as caught:
+        make_env(EnvConfig(**fields), SHARE)
+    return str(caught.value)
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest():
+    assert "did you mean cartpole" in failure(name="cartpol")
+    assert "CartPole-v1" in failure(name="CartPole-v7")
+
+
+def test_a_task_that_does_not_exist_is_answered_with_those_that_do():
+    assert "recall, nback" in failure(name="cogeval", tasks=("recal",))
+
+
+@pytest.mark.parametrize("name", ["ale/Pong-v5", "MiniGrid-Empty-5x5-v0"])
+def test_a_missing_package_is_named(name):
+    assert "pip install" in failure(name=name)
+
+
+def test_a_difficulty_for_an_environment_without_one_is_refused():
+    assert "env.difficulty" in failure(name="CartPole-v1", difficulty=0.5)
+
+
+@pytest.mark.parametrize("name", ["countdown:Nothing", "nowhere:Env", "countdown:not_a_function"])
+def test_an_import_path_that_leads_nowhere_is_a_config_error(name):
+    assert name in failure(name=name)
+
+
+def test_an_id_of_gymnasium_makes_its_environment():
+    env = make_env(EnvConfig(name="FrozenLake-v1", kwargs={"map_name": "8x8"}), SHARE)
+    assert env.reset(0).sum(axis=1).tolist() == [1, 1]
+    assert env.observation_space.shape == (64,)
+
+
+def countdown(**kwargs):
+    return make_env(EnvConfig(name="countdown:Countdown", kwargs=kwargs), SHARE)
+
+
+def test_a_users_environment_gets_its_arguments_and_starts_over_by_itself():
+    env = countdown(length=2)
+    env.reset(0)
+    first, second, third = (env.step(ZERO) for _ in range(3))
+    assert not first.terminated.any()
+    assert second.terminated.all()
+    assert second.final_observation.ravel().tolist() == [2, 2]
+    assert second.observation.ravel().tolist() == [0, 0]
+    assert third.observation.ravel().tolist() == [1, 1]
+
+
+def test_an_end_that_is_both_true_and_by_the_clock_is_a_true_one():
+    env = countdown(length=2, limit=2)
+    env.reset(0)
+    env.step(ZERO)
+    step = env.step(ZERO)
+    assert step.terminated.all()
+    assert not step.truncated.any()
+
+
+def test_the_clock_alone_only_truncates():
+    env = countdown(length=9, limit=1)
+    env.reset(0)
+    step = env.step(ZERO)
+    assert step.truncated.all()
+    assert not step.terminated.any()
+
+
+def test_copies_see_different_seeds_and_ranks_the_same_ones():
+    def starts(share):
+        return make_env(EnvConfig(name="CartPole-v1"), share).reset(3)
+
+    whole = starts(Share(0, 4, 4))
+    assert len(np.unique(whole[:, 0])) == 4
+    np.testing.assert_array_equal(whole[2:], starts(Share(2, 2, 4)))
+
+
+def test_after_a_restore_new_episodes_begin():
+    env = make_env(EnvConfig(name="CartPole-v1"), SHARE)
+    first = env.reset(3)
+    second = env.restore(env.state())
+    third = env.restore(env.state())
+    assert len({first.tobytes(), second.tobytes(), third.tobytes()}) == 3
+
+
+def test_real_actions_are_kept_within_bounds():
+    env = make_env(EnvConfig(name="countdown:Steer"), SHARE)
+    env.reset(0)
+    assert env.step(np.full((2, 2), 7.0)).reward.tolist() == [-2, -2]
+
+
+def test_a_vector_environment_that_starts_over_one_step_late_is_refused():
+    from gymnasium.vector import SyncVectorEnv
+
+    with pytest.raises(ValueError, match="SAME_STEP"):
+        GymnasiumEnv(SyncVectorEnv([Countdown]), SHARE)
