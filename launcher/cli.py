@@ -474,9 +474,9 @@ def _document(folder: "SweepFolder") -> dict[str, Any]:
 
 
 def _write_report(folder: "SweepFolder") -> Path:
-    from launcher.report import write_report
+    from launcher.report import write
 
-    write_report(_document(folder), folder.report)
+    write(_document(folder), folder.report)
     return folder.report
 
 
