@@ -1,0 +1,325 @@
+"""From a sweep file and the command line to a SweepConfig, with every problem found at once.
+
+One tree of nodes goes through all steps, and each node knows where it was written: in the sweep
+file, in the task or hardware file that it names, or on the command line.
+"""
+
+import difflib
+import importlib.util
+import math
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from launcher import catalogue, yamlio
+from launcher.complaints import complaints, kind_of, near, safe_name, where_it_belongs
+from launcher.config import LAUNCHER_KEYS, SweepConfig
+from launcher.errors import Problem
+from launcher.overrides import COMMAND_LINE, Override, parse_overrides, put, take
+from launcher.parameters import (
+    Flat,
+    clashes,
+    flatten,
+    override_range,
+    pin,
+    space_problems,
+    tuned_names,
+)
+from launcher.sections import spelled_out, with_hardware_file, with_task_file
+from launcher.yamlio import Node, Place
+
+METHODS = ("protein", "random", "sobol", "grid")
+_OTHER_METHOD = re.compile(r"optuna:\w+|[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_WANDB_METHODS = {"bayes": "protein", "random": "random", "grid": "grid"}
+CLOUDS = (
+    "local", "simulated", "aws", "gcp", "azure", "kubernetes", "slurm", "lambda", "runpod", "vast",
+    "nebius", "oci", "ibm", "scp", "vsphere", "cudo", "fluidstack", "paperspace", "do",
+    "hyperbolic", "primeintellect", "seeweb", "shadeform", "ssh",
+)  # fmt: skip
+"""This machine, virtual time, and the clouds of SkyPilot 0.14."""
+_TOP = (*(name for name in SweepConfig.model_fields if name != "source"), "method", "metric")
+
+
+def read_sweep(
+    source: str | Path | None, texts: Sequence[str] = ()
+) -> tuple[SweepConfig | None, list[Problem]]:
+    """Read a sweep; the config is None if there are problems."""
+    problems: list[Problem] = []
+    overrides = parse_overrides(texts, problems)
+    path = _path(source, overrides, problems)
+    if path is None:
+        return None, _first_of_each_place(problems)
+    parsed = yamlio.read(path, label=catalogue.label(path))
+    problems.extend(parsed.problems)
+    root = _root(parsed.node, catalogue.label(path), problems)
+    if root is None:
+        return None, _first_of_each_place(problems)
+    config = _config(root, path, overrides, problems)
+    problems = _first_of_each_place(problems)
+    return (None if problems else config), problems
+
+
+def _path(
+    source: str | Path | None, overrides: list[Override], problems: list[Problem]
+) -> Path | None:
+    named = take(overrides, "sweep_params")
+    if source is None and named is None:
+        hint = "a path, or one of: " + ", ".join(catalogue.shipped_names("sweep"))
+        problems.append(COMMAND_LINE.problem("", "no sweep file is named", hint))
+        return None
+    if source is not None and named is not None and str(source) != named.node.text:
+        message = f"names another sweep than {yamlio.shown(str(source))}"
+        problems.append(COMMAND_LINE.problem("sweep_params", message, "keep one of them"))
+    name = named.node.text if named is not None and source is None else str(source)
+    found = catalogue.find("sweep", name)
+    if isinstance(found, Problem):
+        problems.append(found)
+        return None
+    return found
+
+
+def _root(node: Node | None, file: Path, problems: list[Problem]) -> Node | None:
+    if node is None:
+        return None
+    if node.value is None:
+        hint = "begin with a copy of configs/sweep/empty.yaml"
+        problems.append(Place(file, 1, 1).problem("", "the file is empty", hint))
+        return None
+    if not node.is_mapping:
+        hint = "such as `sweep:` with metric, goal and parameters"
+        message = f"a sweep file must be a mapping, is {kind_of(node)}"
+        problems.append(node.place.problem("", message, hint))
+        return None
+    return node
+
+
+def _config(
+    root: Node, path: Path, overrides: list[Override], problems: list[Problem]
+) -> SweepConfig | None:
+    root = _without_wandb_keys(root, problems)
+    sections, values = _sorted_out(root, overrides, problems)
+    for override in sections:
+        if len(override.path) == 1:
+            root = put(root, override.path, override.node)
+    with_task = with_task_file(root, path, problems)
+    root = with_hardware_file(with_task or root, path, problems)
+    if with_task is None:
+        root = put(root, ("task",), Node({}, root.place))
+    ranges = [override for override in sections if override.path[:2] == ("sweep", "parameters")]
+    for override in sections:
+        if len(override.path) > 1 and override not in ranges:
+            root = put(root, override.path, override.node)
+    problems.extend(_not_finite(root, ()))
+    root = _with_parameters(root, ranges, values, problems)
+    root = _with_name_and_tags(spelled_out(root, problems), path, overrides)
+    problems.extend(_choices(root))
+    if "source" in root.entries:
+        place = root.entries["source"].key_place
+        problems.append(place.problem("source", "is no key here", where_it_belongs(["source"])))
+    try:
+        config = SweepConfig.model_validate({**_plain(root), "source": str(path)}, strict=True)
+    except ValidationError as error:
+        problems.extend(complaints(root, error))
+        return None
+    return config
+
+
+def _plain(root: Node) -> dict[str, Any]:
+    """Give what the models read: tuples where they want tuples."""
+    plain: dict[str, Any] = root.plain()
+    for section, key in (("task", "secrets"), ("budget", "warn"), ("wandb", "tags")):
+        inner = plain.get(section)
+        if isinstance(inner, dict) and isinstance(inner.get(key), list):
+            inner[key] = tuple(inner[key])
+    plain.pop("source", None)  # complained about already
+    return plain
+
+
+def _without_wandb_keys(root: Node, problems: list[Problem]) -> Node:
+    """Move W&B's top-level `method` and `metric` below `sweep`; both must say the same."""
+    entries = dict(root.entries)
+    method, metric = entries.pop("method", None), entries.pop("metric", None)
+    defaults: dict[str, Node] = {}
+    if method is not None:
+        known = _WANDB_METHODS.get(str(method.value))
+        if known is None:
+            hint = near(method.value, _WANDB_METHODS)
+            problems.append(method.place.problem("method", f"W&B has no {kind_of(method)}", hint))
+        else:
+            defaults["method"] = replace(method, value=known)
+    if metric is not None and metric.is_mapping:
+        unknown = [key for key in metric.entries if key not in ("name", "goal", "target")]
+        for key in unknown:
+            place = metric.entries[key].key_place
+            problems.append(place.problem(f"metric.{key}", "is no key here", "name and goal"))
+        defaults |= {
+            to: metric.entries[key]
+            for key, to in (("name", "metric"), ("goal", "goal"))
+            if key in metric.entries
+        }
+    elif metric is not None:
+        hint = "`metric: {name: reward, goal: maximize}`, or `sweep: {metric: reward}`"
+        problems.append(metric.place.problem("metric", "must be a mapping here", hint))
+    sweep = entries.get("sweep")
+    if not defaults or (sweep is not None and not sweep.is_mapping):
+        return root.with_entries(entries)
+    own = sweep.entries if sweep is not None else {}
+    problems.extend(_contradictions(defaults, own))
+    base = sweep or Node({}, root.place)
+    return root.with_entries({**entries, "sweep": base.with_entries({**defaults, **own})})
+
+
+def _contradictions(defaults: dict[str, Node], own: Any) -> Iterator[Problem]:
+    for key, node in defaults.items():
+        other: Node | None = own.get(key)
+        if other is None or other.value == node.value:
+            continue
+        if key == "method" and node.value == "protein" and other.value not in METHODS[1:]:
+            continue  # W&B's `bayes` stands for any optimizer that learns
+        message = f"{kind_of(other)} contradicts {kind_of(node)} in line {node.place.line}"
+        yield other.place.problem(f"sweep.{key}", message, "keep one of them")
+
+
+def _sorted_out(
+    root: Node, overrides: list[Override], problems: list[Problem]
+) -> tuple[list[Override], list[Override]]:
+    """Tell overrides of the sweep file's own sections from values of the trials."""
+    sections, values = [], []
+    for override in overrides:
+        first = override.path[0]
+        if override.key in ("run", "user", "sweep_params"):
+            continue
+        if first in ("method", "metric"):
+            hint = f"sweep.{first}=…"
+            problems.append(COMMAND_LINE.problem(override.key, "is W&B's key", hint))
+        elif first in _TOP:
+            sections.append(override)
+        elif not override.is_new and (meant := _misspelt(first, root)):
+            hint = f"{meant} a value of the trials is written +{override.key}=…"
+            problems.append(COMMAND_LINE.problem(override.key, "is no key", hint))
+        else:
+            values.append(override)
+    return sections, values
+
+
+def _misspelt(first: str, root: Node) -> str:
+    """Give the section that a key almost names, "" if it is a group of parameters in the file."""
+    groups = {name.split(".")[0] for part in _GROUPS for name in _entries(root, part)}
+    close = difflib.get_close_matches(first, _TOP, n=1, cutoff=0.8)
+    return f"did you mean `{close[0]}`?" if close and first not in groups else ""
+
+
+_GROUPS = (("sweep", "parameters"), ("hardware",))
+
+
+def _entries(root: Node, path: tuple[str, ...]) -> Iterable[str]:
+    node = root.get(*path)
+    return () if node is None else node.entries
+
+
+def _with_parameters(
+    root: Node, ranges: list[Override], values: list[Override], problems: list[Problem]
+) -> Node:
+    sweep = root.get("sweep")
+    if sweep is None or not sweep.is_mapping:
+        return root
+    node = sweep.entries.get("parameters")
+    if node is None or node.value is None:
+        node = Node({}, sweep.key_place) if node is None else replace(node, value={})
+    if not node.is_mapping:
+        return root
+    flat = flatten(node, problems)
+    for override in ranges:
+        if len(override.path) > 2:
+            override_range(flat, override, problems)
+    for override in values:
+        pin(flat, override, problems)
+    hardware = root.get("hardware")
+    problems.extend(clashes(flat, _leaves(hardware) if hardware is not None else {}))
+    problems.extend(space_problems(flat))
+    problems.extend(_cost_parameter(sweep, flat))
+    return put(root, ("sweep", "parameters"), replace(node, value=dict(flat)))
+
+
+def _leaves(node: Node, prefix: str = "") -> Flat:
+    leaves: Flat = {}
+    for key, inner in node.entries.items():
+        if not prefix and key in LAUNCHER_KEYS:
+            continue
+        if inner.is_mapping and inner.entries:
+            leaves |= _leaves(inner, f"{prefix}{key}.")
+        else:
+            leaves[f"{prefix}{key}"] = inner
+    return leaves
+
+
+def _cost_parameter(sweep: Node, flat: Flat) -> Iterator[Problem]:
+    node = sweep.entries.get("cost_parameter")
+    if node is None or not isinstance(node.value, str):
+        return
+    names = list(tuned_names(flat))
+    if node.value not in names:
+        message = f"{kind_of(node)} is not searched"
+        yield node.place.problem("sweep.cost_parameter", message, near(node.value, names))
+
+
+def _with_name_and_tags(root: Node, path: Path, overrides: list[Override]) -> Node:
+    run, user = take(overrides, "run"), take(overrides, "user")
+    name = root.get("name")
+    if run is not None:
+        root = put(root, ("name",), replace(run.node, value=run.node.text or run.node.value))
+    elif name is None or name.value is None:
+        stem = safe_name(path.name.removesuffix(".yaml").removesuffix(".yml"))
+        root = put(root, ("name",), Node(stem or "sweep", root.place))
+    if user is not None:
+        tags = root.get("wandb", "tags")
+        items = (*(tags.items if tags else ()), replace(user.node, value=f"user:{user.node.text}"))
+        root = put(root, ("wandb", "tags"), Node(items, COMMAND_LINE))
+    return root
+
+
+def _choices(root: Node) -> Iterator[Problem]:
+    """Check what the models cannot: the optimizer and the cloud."""
+    method = root.get("sweep", "method")
+    if method is not None and isinstance(method.value, str):
+        if method.value not in METHODS and not _OTHER_METHOD.fullmatch(method.value):
+            hint = near(method.value, (*METHODS, "optuna:TPESampler", "my_module:my_suggest"))
+            message = f"no optimizer is called {kind_of(method)}"
+            yield method.place.problem("sweep.method", message, hint)
+        elif ":" in method.value and not method.value.startswith("optuna:"):
+            yield from _module_problem(method)
+    cloud = root.get("execution", "cloud")
+    if cloud is not None and isinstance(cloud.value, str) and cloud.value not in CLOUDS:
+        message = f"no cloud is called {kind_of(cloud)}"
+        yield cloud.place.problem("execution.cloud", message, near(cloud.value, CLOUDS))
+
+
+def _module_problem(method: Node) -> Iterator[Problem]:
+    package = str(method.value).split(":")[0].split(".")[0]  # finding a submodule runs code
+    if package not in sys.modules and importlib.util.find_spec(package) is None:
+        message = f"there is no module {yamlio.shown(package)}"
+        yield method.place.problem("sweep.method", message, "is it installed, or on PYTHONPATH?")
+
+
+def _not_finite(node: Node, path: tuple[str, ...]) -> Iterator[Problem]:
+    if isinstance(node.value, float) and not math.isfinite(node.value):
+        message = f"must be a finite number, is {node.text}"
+        yield node.place.problem(".".join(path), message)
+    for key, inner in node.entries.items():
+        yield from _not_finite(inner, (*path, key))
+    for inner in node.items:
+        yield from _not_finite(inner, path)
+
+
+def _first_of_each_place(problems: list[Problem]) -> list[Problem]:
+    """Keep what was found first at each place: the rest follows from it."""
+    found: dict[tuple[object, ...], Problem] = {}
+    for problem in problems:
+        where = (problem.file, problem.line, problem.column)
+        found.setdefault(where if problem.line else (*where, problem.key), problem)
+    return sorted(found.values())
