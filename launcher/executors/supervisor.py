@@ -63,7 +63,7 @@ def start(folder: str, alive_fd: int) -> int:
     try:
         supervisor_lock = lock(os.path.join(folder, "supervisor.lock"))
         write_json(folder, "job.json", {k: v for k, v in job.items() if k not in HIDDEN})
-        pids = start_nodes(folder, job, alive_fd)
+        pids = start_nodes(folder, job)
     except OSError as error:
         for held in (supervisor_lock, alive_fd):  # before the answer: the job does not exist then
             with contextlib.suppress(OSError):
@@ -100,7 +100,7 @@ def answer(problem: str) -> None:
     os.close(nothing)
 
 
-def start_nodes(folder: str, job: dict[str, Any], alive_fd: int) -> list[int]:
+def start_nodes(folder: str, job: dict[str, Any]) -> list[int]:
     """Fork every node's process, write down who they are, then let them go."""
     if not os.path.isdir(job["workdir"]):
         raise NotADirectoryError(20, "The working folder does not exist", job["workdir"])
@@ -112,7 +112,7 @@ def start_nodes(folder: str, job: dict[str, Any], alive_fd: int) -> list[int]:
         pid = os.fork()
         if pid == 0:
             os.close(go)
-            become_node(node, port, job, gate, log, alive_fd)
+            become_node(node, port, job, gate, log)
         pids.append(pid)
     for fd in (gate, *logs):
         os.close(fd)
@@ -147,10 +147,11 @@ RESTORED = (
 )
 
 
-def become_node(
-    node: int, port: str, job: dict[str, Any], gate: int, log: int, alive_fd: int
-) -> NoReturn:
-    """In the child: wait for the go, then become `bash -c script name arguments…`."""
+def become_node(node: int, port: str, job: dict[str, Any], gate: int, log: int) -> NoReturn:
+    """In the child: wait for the go, then become `bash -c script name arguments…`.
+
+    The lock that says "alive" goes with it: its file descriptor is inherited.
+    """
     status = 126
     try:
         signal.set_wakeup_fd(-1)
@@ -162,7 +163,6 @@ def become_node(
         nothing = os.open(os.devnull, os.O_RDONLY)
         for fd, target in ((nothing, 0), (log, 1), (log, 2)):
             os.dup2(fd, target)
-        os.set_inheritable(alive_fd, True)
         os.chdir(job["workdir"])
         place = {
             "NODE_INDEX": str(node),
@@ -258,7 +258,10 @@ def is_shutdown(signals: bytes, codes: dict[int, int], wake: int) -> bool:
     """
     if 128 + signal.SIGTERM not in codes.values():
         return False
-    return signal.SIGTERM in signals + pause(wake, SHUTDOWN_SECONDS)
+    deadline = time.monotonic() + SHUTDOWN_SECONDS
+    while signal.SIGTERM not in signals and time.monotonic() < deadline:
+        signals += pause(wake)
+    return signal.SIGTERM in signals
 
 
 def reason_to_end(folder: str, signals: bytes, codes: dict[int, int], late: bool) -> str:
@@ -272,9 +275,9 @@ def reason_to_end(folder: str, signals: bytes, codes: dict[int, int], late: bool
     return "failure" if any(codes.values()) else ""
 
 
-def pause(wake: int, seconds: float = TICK_SECONDS) -> bytes:
+def pause(wake: int) -> bytes:
     """Sleep a tick or until a signal; the numbers of the signals that came."""
-    select.select([wake], [], [], seconds)
+    select.select([wake], [], [], TICK_SECONDS)
     try:
         return os.read(wake, 4096)
     except BlockingIOError:

@@ -169,6 +169,7 @@ def test_a_trial_without_its_supervisor_is_running_until_it_ends(cluster: LocalC
     cluster.kill_supervisor(job.name)
     outcome = cluster.outcome(job.name)
     assert (outcome.phase, "supervisor is gone" in outcome.detail) == (Phase.RUNNING, True)
+    assert supervisor.is_locked(str(cluster.folder / "jobs" / job.name / "alive.lock"))
     cluster.executor().submit(job)
     assert cluster.starts(job) == 1
     cluster.kill_trial(job.name)
@@ -242,9 +243,11 @@ def test_a_machine_that_shuts_down_is_to_blame_even_if_the_trial_went_first(
     job = cluster.job("hang")
     cluster.executor().submit(job)
     started = cluster.started(job.name)
+    os.kill(started["supervisor"], signal.SIGSTOP)
     os.killpg(started["nodes"][0]["pid"], signal.SIGTERM)
     eventually(lambda: not _alive(started["nodes"][0]["pid"]))
     os.kill(started["supervisor"], signal.SIGTERM)
+    os.kill(started["supervisor"], signal.SIGCONT)
     assert cluster.until_over(job.name).cause == "preempted"
 
 
