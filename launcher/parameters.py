@@ -185,6 +185,7 @@ def space_problems(flat: Flat) -> Iterator[Problem]:
                 place = field.place if found.key in _FIELDS else field.key_place
             key = f"{found.parameter}.{found.key}" if found.key else found.parameter
             hint = found.hint or (number_hint(field) if field is not None else "")
+            hint = re.sub(r"'([\w.]+)'", r"`\1`", hint)
             yield place.problem(key, shown(found.message, 160), shown(hint, 200))
 
 

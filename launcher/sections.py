@@ -113,7 +113,7 @@ def _workdir(node: Node, problems: Problems) -> Node:
             return replace(node, value=str(folder))
     except (OSError, ValueError, RuntimeError):  # too long, a NUL, no home
         pass
-    hint = f"a folder, as seen from {catalogue.label(Path.cwd())}"
+    hint = "it counts from the folder where you launch"
     problems.append(node.place.problem("task.workdir", "is not a folder here", hint))
     return node
 

@@ -4,6 +4,7 @@ One tree of nodes goes through all steps, and each node knows where it was writt
 file, in the task or hardware file that it names, or on the command line.
 """
 
+import dataclasses
 import difflib
 import importlib.util
 import math
@@ -321,5 +322,6 @@ def _first_of_each_place(problems: list[Problem]) -> list[Problem]:
     found: dict[tuple[object, ...], Problem] = {}
     for problem in problems:
         where = (problem.file, problem.line, problem.column)
-        found.setdefault(where if problem.line else (*where, problem.key), problem)
+        short = dataclasses.replace(problem, key=problem.key.removeprefix("sweep.parameters."))
+        found.setdefault(where if problem.line else (*where, short.key), short)
     return sorted(found.values())
