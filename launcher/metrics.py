@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from launcher import trainlog
@@ -81,6 +82,17 @@ class RunFolderMetrics:
 
     def _first(self, run: Run) -> Result | None:
         return next((r for source in self._sources if (r := source(run)) is not None), None)
+
+
+def grown_at(run_dir: Path) -> float | None:
+    """Return when the trial last wrote to its log or metrics (Unix seconds); None: never."""
+    times = []
+    for name in ("train.log", "metrics.jsonl"):
+        try:
+            times.append((run_dir / name).stat().st_mtime)
+        except OSError:
+            continue
+    return max(times, default=None)
 
 
 def reported_names(run: Run, sources: Sequence[Source] = FOLDER_SOURCES) -> list[str]:

@@ -76,6 +76,11 @@ def of_attempt(lines: Sequence[str], attempt: int) -> list[str]:
     ]
 
 
+def has_attempt(path: Path, attempt: int) -> bool:
+    """Whether an attempt's header stands among the end of the log."""
+    return any((found := _HEADER.match(line)) and int(found[1]) == attempt for line in tail(path))
+
+
 def last_lines(path: Path, count: int, *, attempt: int | None = None) -> list[str]:
     """Return the last lines for a person's terminal: no escapes, no control characters, cut."""
     lines = tail(path)

@@ -174,9 +174,9 @@ class SimulatedExecutor:
             return Outcome(Phase.ABSENT)
         now = self._clock.now()
         outcome = job.outcome(now)
-        since = self._written.get(name, -math.inf)
-        if since < job.ends_at and outcome.started_at is not None:
-            write_files(job, now=now, since=since)
+        since = self._written.get(name)
+        if outcome.started_at is not None and (since is None or since < job.ends_at):
+            write_files(job, now, since=since)
             self._written[name] = now
         return outcome
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -105,21 +106,25 @@ def _later(at: float, seconds: float | None) -> float:
     return math.inf if seconds is None else at + seconds
 
 
-def write_files(job: SimulatedJob, *, now: float, since: float) -> None:
-    """Write what the job's program has written by now and had not by `since`."""
+def write_files(job: SimulatedJob, now: float, *, since: float | None = None) -> None:
+    """Write what the job's program has written by now, and nothing twice.
+
+    `since` says until when that was done; None: find out from the files. A file's modification time is the virtual time of its last line, as if the program had run.
+    """
     folder = Path(job.run_dir)
-    folder.mkdir(parents=True, exist_ok=True)
+    log, lines = folder / "train.log", folder / "metrics.jsonl"
+    since = _written_until(log, job) if since is None else since
     if since < job.program_at:
+        folder.mkdir(parents=True, exist_ok=True)
         when = datetime.fromtimestamp(job.program_at, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        head = trainlog.header(job.run_id, job.attempt, when)
-        with (folder / "train.log").open("a", encoding="utf-8") as log:
-            log.write(f"{head}\n{job.run.log}\n" if job.run.log else f"{head}\n")
-    with (folder / "metrics.jsonl").open("a", encoding="utf-8") as lines:
-        for report in job.run.reports:
-            at = job.program_at + report.after_seconds
-            if since < at <= min(now, job.ends_at):
-                line = {"step": report.step, "time": at, **report.metrics}
-                lines.write(json.dumps(spelled(line)) + "\n")
+        text = f"{trainlog.header(job.run_id, job.attempt, when)}\n{job.run.log}".rstrip("\n")
+        _append(log, text, job.program_at)
+    for report in job.run.reports:
+        at = job.program_at + report.after_seconds
+        if since < at <= min(now, job.ends_at):
+            line = {"step": report.step, "time": at, **report.metrics}
+            _append(lines, json.dumps(spelled(line)), at)
+            os.utime(log, (at, at))  # where the next call, maybe of another process, goes on
     if now >= job.ends_at and job.exits and job.run.metrics is not None:
         result: dict[str, object] = {
             "schema_version": 1,
@@ -130,3 +135,16 @@ def write_files(job: SimulatedJob, *, now: float, since: float) -> None:
         if job.run.cost_seconds is not None:
             result["cost_seconds"] = job.run.cost_seconds
         write_atomic(folder / "result.json", json.dumps(result))
+
+
+def _written_until(log: Path, job: SimulatedJob) -> float:
+    """The virtual time of the last thing that this attempt has written; -inf if nothing yet."""
+    if not trainlog.has_attempt(log, job.attempt):
+        return -math.inf
+    return log.stat().st_mtime
+
+
+def _append(path: Path, line: str, at: float) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+    os.utime(path, (at, at))

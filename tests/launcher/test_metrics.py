@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher import metrics
-from launcher.metrics import RunFolderMetrics, as_number, flatten, reported_names
+from launcher.metrics import RunFolderMetrics, as_number, flatten, grown_at, reported_names
 from launcher.ports import Result, Run
 from launcher.trainlog import header
 
@@ -216,3 +216,11 @@ def test_all_names_that_appear_are_listed(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 1}\n')
     _write_result(tmp_path, metrics={"reward": 3, "note": "good"})
     assert reported_names(Run("run", tmp_path, 1)) == ["loss", "reward"]
+
+
+def test_a_trial_has_grown_when_its_log_or_its_metrics_did(tmp_path: Path) -> None:
+    assert grown_at(tmp_path) is None
+    for name, time in (("train.log", 100.0), ("metrics.jsonl", 200.0)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time, time))
+        assert grown_at(tmp_path) == time

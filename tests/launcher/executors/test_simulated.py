@@ -21,7 +21,7 @@ from launcher.executors.simulated import (
     VirtualClock,
     started_twice,
 )
-from launcher.metrics import RunFolderMetrics
+from launcher.metrics import RunFolderMetrics, grown_at
 from launcher.ports import Cause, Executor, Job, Phase, Run
 from tests.launcher.executor_contract import Cluster, ExecutorContract
 
@@ -155,16 +155,18 @@ def test_the_result_appears_in_the_run_folder_when_the_job_ends(tmp_path: Path) 
 def test_reports_appear_once_as_time_passes(tmp_path: Path) -> None:
     clock, job = VirtualClock(0.0), _job(tmp_path)
     run = SimulatedRun(reports=tuple(Report(10.0 * k, k, {"loss": 1 / k}) for k in (1, 2, 3, 9)))
-    executor = SimulatedExecutor(clock, lambda _job: run)
-    executor.submit(job)
+    folder = tmp_path / "cluster"
+    SimulatedExecutor(clock, lambda _job: run, folder=folder).submit(job)
     steps = []
     for _ in range(8):
         clock.sleep(10.0)
-        executor.poll([job.name])
+        SimulatedExecutor(clock, folder=folder).poll([job.name])  # each a restarted coordinator
         lines = (job.run_dir / "metrics.jsonl").read_text().splitlines()
+        assert grown_at(job.run_dir) == min(clock.now(), 30.0)
         steps.append([json.loads(line)["step"] for line in lines])
     assert steps[:3] == [[1], [1, 2], [1, 2, 3]]
     assert steps[-1] == [1, 2, 3]  # the fourth would come after its end
+    assert len((job.run_dir / "train.log").read_text().splitlines()) == 1
 
 
 def test_a_faulty_call_raises_and_does_nothing(tmp_path: Path) -> None:
