@@ -111,17 +111,62 @@ def _draw(
     """Draw the marks, later ones over earlier ones."""
     import plotext
 
+    known = [point for points in marks.values() for point in points]
+    across = _Scale.of([x for x, _ in known], is_log=is_log)
+    up = _Scale.of([y for _, y in known])
     figure = plotext.figure.clear()
     figure.plot_size(width, height)
     for mark, points in marks.items():
         if points:
-            figure.draw(figure.signal([x for x, _ in points], [y for _, y in points], marker=mark))
+            xs, ys = [across(x) for x, _ in points], [up(y) for _, y in points]
+            figure.draw(figure.signal(xs, ys, marker=mark))
+    for axis, scale in (("x", across), ("y", up)):
+        figure.ruler(axis).lim(0, 1)
+        ticks = scale.ticks
+        figure.ruler(axis).ticks([scale(t) for t in ticks], [formats.number(t, 3) for t in ticks])
     figure.title(title)
-    if is_log:
-        figure.ruler("x").scale("log")
     text: str = figure.build().string(colorless=True)
     figure.clear()
     return text
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """Where a number stands between 0 and 1; halves keep the largest floats from overflowing."""
+
+    low: float
+    high: float
+    is_log: bool
+
+    @classmethod
+    def of(cls, values: Sequence[float], *, is_log: bool = False) -> "_Scale":
+        return cls(min(values), max(values), is_log)
+
+    def __call__(self, value: float) -> float:
+        if self.low == self.high:
+            return 0.5
+        low, high = self._half(self.low), self._half(self.high)
+        return (self._half(value) - low) / (high - low) if high > low else 0.5
+
+    def _half(self, value: float) -> float:
+        return math.log(value) if self.is_log else value / 2
+
+    @property
+    def ticks(self) -> list[float]:
+        """Evenly spaced places: whole numbers where the range is wide enough."""
+        if self.low == self.high:
+            return [self.low]
+        steps = [step / (TICKS - 1) for step in range(TICKS)]
+        if self.is_log:
+            low, high = math.log(self.low), math.log(self.high)
+            inner = [math.exp(low + (high - low) * step) for step in steps[1:-1]]
+            return [self.low, *inner, self.high]
+        ticks = [self.low * (1 - step) + self.high * step for step in steps]
+        is_wide = self.high / 2 - self.low / 2 >= TICKS
+        return [float(round(tick)) for tick in ticks] if is_wide else ticks
+
+
+TICKS = 5
 
 
 def _can_draw() -> bool:
