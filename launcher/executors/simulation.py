@@ -109,7 +109,8 @@ def _later(at: float, seconds: float | None) -> float:
 def write_files(job: SimulatedJob, now: float, *, since: float | None = None) -> None:
     """Write what the job's program has written by now, and nothing twice.
 
-    `since` says until when that was done; None: find out from the files. A file's modification time is the virtual time of its last line, as if the program had run.
+    `since` says until when that was done; None: find out from the files. A file's modification
+    time is the virtual time of its last line, as if the program had run.
     """
     folder = Path(job.run_dir)
     log, lines = folder / "train.log", folder / "metrics.jsonl"

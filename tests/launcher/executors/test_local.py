@@ -442,8 +442,9 @@ def test_a_full_disk_at_the_end_only_delays_the_news(cluster: LocalCluster) -> N
     cluster.executor().submit(job)
     folder = cluster.folder / "runs" / "run" / "attempts" / "1"
     (folder / "exit.json").mkdir()  # nothing can be renamed to it: as refusing as a full disk
+    before = folder.stat().st_mtime_ns
     (cluster.folder / "go").touch()
-    eventually(lambda: not _alive(cluster.started(job.name)["nodes"][0]["pid"]))
+    eventually(lambda: folder.stat().st_mtime_ns > before)  # it has tried
     assert supervisor.is_locked(str(folder / "alive.lock"))
     (folder / "exit.json").rmdir()
     assert cluster.until_over(job.name).exit_code == 3
