@@ -444,7 +444,8 @@ def test_a_full_disk_at_the_end_only_delays_the_news(cluster: LocalCluster) -> N
     (folder / "exit.json").mkdir()  # nothing can be renamed to it: as refusing as a full disk
     before = folder.stat().st_mtime_ns
     (cluster.folder / "go").touch()
-    eventually(lambda: folder.stat().st_mtime_ns > before)  # it has tried
+    eventually(lambda: folder.stat().st_mtime_ns > before)  # it tries …
+    eventually(lambda: not [*folder.glob(".exit.json.*")])  # … and has failed
     assert supervisor.is_locked(str(folder / "alive.lock"))
     (folder / "exit.json").rmdir()
     assert cluster.until_over(job.name).exit_code == 3
