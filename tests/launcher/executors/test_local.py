@@ -199,7 +199,9 @@ child.wait()'"""
     cluster.executor().submit(job)
     child = _read_pid(job, "child")
     cluster.kill_supervisor(job.name)
-    os.kill(cluster.started(job.name)["nodes"][0]["pid"], signal.SIGKILL)
+    leader = cluster.started(job.name)["nodes"][0]["pid"]
+    os.kill(leader, signal.SIGKILL)
+    eventually(lambda: not supervisor.identity(leader))
     eventually(
         lambda: not supervisor.is_locked(str(cluster.folder / "jobs" / job.name / "alive.lock"))
     )
