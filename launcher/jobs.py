@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 
+from launcher import wandb_environment
 from launcher.config import SweepConfig
 from launcher.folder import SweepFolder
 from launcher.ports import Job
@@ -41,7 +42,7 @@ def _environment(
 ) -> dict[str, str]:
     return {
         **{key: _text(value) for key, value in config.task.envs.items()},
-        **_wandb(config, state, trial, run_dir),
+        **wandb_environment.variables(config, state, trial, attempt, run_dir),
         **{f"PROTEIN_PARAM_{_variable(key)}": _text(v) for key, v in trial.params.items()},
         "PROTEIN_PARAMS": str(run_dir / "params.json"),
         "PROTEIN_RUN_ID": trial.run_id,
@@ -54,43 +55,10 @@ def _environment(
     }
 
 
-def _wandb(config: SweepConfig, state: State, trial: Trial, run_dir: Path) -> dict[str, str]:
-    """Return the variables under which a bare `wandb.init()` is right. Offline without a key."""
-    wandb = config.wandb
-    tags = [f"sweep_id:{state.sweep_id}", f"sweep_name:{config.name}", *wandb.tags]
-    project = wandb.project or os.environ.get("WANDB_PROJECT") or "metta"
-    entity = wandb.entity or os.environ.get("WANDB_ENTITY")
-    return {
-        "WANDB_PROJECT": project,
-        **({"WANDB_ENTITY": entity} if entity else {}),
-        "WANDB_RUN_ID": trial.run_id,
-        "WANDB_NAME": trial.run_id,
-        "WANDB_RUN_GROUP": wandb.group or config.name,
-        "WANDB_JOB_TYPE": "trial",
-        "WANDB_TAGS": ",".join(tag[:MAX_TAG_LENGTH] for tag in tags),
-        "WANDB_RESUME": "allow",
-        "WANDB_DIR": str(run_dir),
-        "WANDB_MODE": wandb_mode(config),
-        "WANDB_SILENT": "true",
-    }
-
-
-MAX_TAG_LENGTH = 64  # W&B refuses longer tags
-
-
-def wandb_mode(config: SweepConfig) -> str:
-    """Return online, offline or disabled: what the file says, $WANDB_MODE, or by the key."""
-    if config.wandb.mode != "auto":
-        return config.wandb.mode
-    asked = os.environ.get("WANDB_MODE")
-    if asked:
-        return asked
-    return "online" if os.environ.get("WANDB_API_KEY") else "offline"
-
-
 def _secrets(config: SweepConfig) -> dict[str, str]:
-    """Return the secrets that the task names, from this process's environment."""
-    return {key: os.environ[key] for key in config.task.secrets if key in os.environ}
+    """Return the secrets that the task names, from this process's environment, and W&B's key."""
+    named = {key: os.environ[key] for key in config.task.secrets if key in os.environ}
+    return {**wandb_environment.secrets(config), **named}
 
 
 def _text(value: object) -> str:

@@ -1,0 +1,164 @@
+"""A trial's place in W&B as environment variables, under which a bare `wandb.init()` is right.
+
+Everything goes by variables, nothing by files, so that it holds on any machine:
+project, entity, group, name, id and tags by W&B's own names; the run's config by `WANDB_LAUNCH` and
+`WANDB_CONFIG` (how W&B Launch hands a config over). The client locks it: the run's config shows the
+parameters as Protein gave them, whatever the program passes to `wandb.init`, and an `id` or
+`project` that the program passes is ignored with a warning. Tried with wandb 0.26.1 and 0.31.0.
+"""
+
+import hashlib
+import json
+import netrc
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from launcher.config import SweepConfig
+from launcher.state import State, Trial
+
+Mode = Literal["online", "offline", "disabled"]
+
+DEFAULT_PROJECT = "metta"
+DEFAULT_BASE_URL = "https://api.wandb.ai"
+MAX_TAG_LENGTH = 64  # W&B refuses longer tags
+MAX_NAME_LENGTH = 128  # and longer ids, names and groups
+_HASH_LENGTH = 8
+_SPELLINGS: Mapping[str, Mode] = {"dryrun": "offline", "run": "online", "shared": "online"}
+
+
+def variables(
+    config: SweepConfig,
+    state: State,
+    trial: Trial,
+    attempt: int,
+    run_dir: Path,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    wandb_sweep_id: str | None = None,
+) -> dict[str, str]:
+    """Return the variables of one attempt. `wandb_sweep_id`: the W&B sweep that shows the run."""
+    mode = resolve_mode(config, environ)
+    entity = config.wandb.entity or environ.get("WANDB_ENTITY")
+    run_config = {**trial.params, "protein": provenance(config, state, trial, attempt)}
+    return {
+        "WANDB_PROJECT": project(config, environ),
+        **({"WANDB_ENTITY": entity} if entity else {}),
+        **({"WANDB_SWEEP_ID": wandb_sweep_id} if wandb_sweep_id else {}),
+        "WANDB_RUN_ID": trial.run_id,
+        "WANDB_NAME": trial.run_id,
+        "WANDB_RUN_GROUP": shortened(config.wandb.group or config.name, MAX_NAME_LENGTH),
+        "WANDB_JOB_TYPE": "trial",
+        "WANDB_TAGS": ",".join(tags(config, state.sweep_id)),
+        **({"WANDB_RESUME": "allow"} if mode == "online" else {}),
+        "WANDB_DIR": str(run_dir),
+        "WANDB_MODE": mode,
+        "WANDB_SILENT": "true",
+        "WANDB_LAUNCH": "true",
+        "WANDB_CONFIG": json.dumps(run_config),
+        # Write the log out while the run goes on, so that a killed run keeps its data. Clients
+        # before 0.31 do not know it and keep what filled whole blocks of 32 KiB.
+        "WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL": "0.5",
+    }
+
+
+def project(config: SweepConfig, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the W&B project of a sweep."""
+    return config.wandb.project or environ.get("WANDB_PROJECT") or DEFAULT_PROJECT
+
+
+def tags(config: SweepConfig, sweep_id: str) -> Sequence[str]:
+    """Return a trial's tags, each short enough for W&B and none of them cut to equal another."""
+    wanted = [f"sweep_id:{sweep_id}", f"sweep_name:{config.name}", *config.wandb.tags]
+    return [shortened(tag, MAX_TAG_LENGTH) for tag in dict.fromkeys(wanted)]
+
+
+def shortened(text: str, length: int) -> str:
+    """Return the text, or its beginning and a hash of the whole: different texts stay different."""
+    if len(text) <= length:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:_HASH_LENGTH]
+    return f"{text[: length - _HASH_LENGTH - 1]}~{digest}"
+
+
+def provenance(config: SweepConfig, state: State, trial: Trial, attempt: int) -> dict[str, Any]:
+    """Return where a run comes from: W&B itself adds the host and its hardware."""
+    latest = trial.attempt
+    return {
+        "sweep": config.name,
+        "sweep_id": state.sweep_id,
+        "trial": trial.number,
+        "attempt": attempt,
+        "origin": trial.origin.value,
+        "commit": commit(Path(config.task.workdir or ".")),
+        "cloud": config.execution.cloud,
+        "price_usd_per_hour": latest.price_usd_per_hour if latest is not None else None,
+    }
+
+
+def commit(folder: Path) -> str | None:
+    """Return the commit that a folder is at, None where there is no git."""
+    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def resolve_mode(config: SweepConfig, environ: Mapping[str, str] = os.environ) -> Mode:
+    """Return what the file says, else $WANDB_MODE, else online where there is a key."""
+    if config.wandb.mode != "auto":
+        return config.wandb.mode
+    asked = environ.get("WANDB_MODE", "").lower()
+    if asked in ("online", "offline", "disabled"):
+        return asked  # type: ignore[return-value]  # one of the three
+    return _SPELLINGS.get(asked) or ("online" if has_key(environ) else "offline")
+
+
+def base_url(environ: Mapping[str, str] = os.environ) -> str:
+    """Return where W&B is: a self-hosted server by $WANDB_BASE_URL, else W&B's own."""
+    return (environ.get("WANDB_BASE_URL") or DEFAULT_BASE_URL).rstrip("/")
+
+
+def has_key(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether W&B would let us in without asking: a key, an identity token, or ~/.netrc."""
+    return bool(environ.get("WANDB_IDENTITY_TOKEN_FILE")) or api_key(environ) is not None
+
+
+def api_key(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the key for W&B's host: $WANDB_API_KEY, else the one in the netrc file."""
+    return environ.get("WANDB_API_KEY") or _netrc_key(environ)
+
+
+def _netrc_key(environ: Mapping[str, str]) -> str | None:
+    host = urlsplit(base_url(environ)).netloc
+    home = Path(environ.get("HOME") or Path.home())
+    named = environ.get("NETRC")
+    candidates = [Path(named)] if named else [home / ".netrc", home / "_netrc"]
+    for path in candidates:
+        try:
+            entry = netrc.netrc(str(path)).authenticators(host)
+        except (OSError, netrc.NetrcParseError):
+            continue
+        if entry is not None and entry[2]:
+            return entry[2]
+    return None
+
+
+def secrets(config: SweepConfig, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return what a trial on another machine needs to reach W&B; nothing unless it is online.
+
+    The key is a secret: it belongs into `Job.secrets`, and is never written anywhere.
+    """
+    if resolve_mode(config, environ) != "online":
+        return {}
+    key = api_key(environ)
+    url = environ.get("WANDB_BASE_URL")
+    return {
+        **({"WANDB_API_KEY": key} if key else {}),
+        **({"WANDB_BASE_URL": url} if url else {}),
+    }
