@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from launcher import inbox, policy, trainlog, views
+from launcher import inbox, metrics, policy, trainlog, views
 from launcher.budget import Offer
 from launcher.config import from_mapping
-from launcher.errors import ExecutorError
+from launcher.errors import DiskError, ExecutorError
 from launcher.events import (
     AttemptCancelling,
     AttemptStarted,
@@ -25,6 +25,7 @@ from launcher.events import (
     Origin,
     PauseRequested,
     Recorded,
+    SweepEdited,
     SweepEnded,
     TrialDropped,
     TrialSuggested,
@@ -41,9 +42,14 @@ from protein import Space
 Watch = Callable[[State, Recorded | None], None]
 """Called after each event, and with None about once a second while nothing happens."""
 
+Notice = Callable[[str], None]
+"""Called with what the user should know and no event says, such as trouble with the disk."""
+
 LOG_LINES = 60
 """How much of a failed trial's log is searched for the reason."""
 
+DISK_RETRY_SECONDS = 5.0
+BACKUP_SECONDS = 600.0
 TICK_SECONDS = 1.0
 """How often requests are looked for and the watcher is called."""
 
@@ -58,6 +64,7 @@ class World:
     offer: Offer
     ask: Ask
     watch: Watch = field(default=lambda _state, _event: None)
+    notice: Notice = field(default=lambda _text: None)
     poll_seconds: float = 1.0
     result_grace_seconds: float = 0.0
     host: str = ""
@@ -84,6 +91,9 @@ class Coordinator:
             if trial.attempt is not None and trial.attempt.cancelling is not None
         }
         """Jobs whose end was decided and not yet asked for by this coordinator."""
+        self._is_new = True
+        self._is_behind = False
+        self._backed_up_at = -math.inf
 
     def run(self) -> State:
         """Go on until the sweep ended, or is paused and drained; return the last state.
@@ -91,15 +101,53 @@ class Coordinator:
         Raises LockedError if another coordinator takes over, JournalError if the disk refuses.
         KeyboardInterrupt may come at any time: nothing is lost, running trials run on.
         """
-        self._record(CoordinatorStarted(self._world.host, self._world.pid))
-        views.write_sweep(self.folder, self.config, self.state)
         while True:
-            self._take_requests()
-            self._poll()
-            until = self._act()
+            try:
+                until = self._begin() if self._is_new else self._step()
+            except DiskError as error:
+                until = self._rest(error)
             if until is None:
                 return self.state
             self._wait(until)
+
+    def _begin(self) -> float:
+        """Record that this coordinator is at work, and write the sweep's own files."""
+        self._record(CoordinatorStarted(self._world.host, self._world.pid))
+        views.write_sweep(self.folder, self.config, self.state)
+        self._is_new = False
+        return 0.0
+
+    def _step(self) -> float | None:
+        """Take requests, look at the jobs, act; return until when to wait, None to leave."""
+        self._catch_up()
+        self._back_up()
+        self._take_requests()
+        self._poll()
+        until = self._act()
+        if until is None:
+            self._back_up(is_due=True)
+        return until
+
+    def _rest(self, error: DiskError) -> float:
+        """Start nothing while the disk refuses; what runs, runs, and its results stay in place."""
+        if not self._is_behind:
+            self._world.notice(f"waiting for the disk: {error.message}")
+        self._is_behind = True
+        return self._world.clock.now() + DISK_RETRY_SECONDS
+
+    def _catch_up(self) -> None:
+        """After the disk failed: what it said it had not written may be there all the same."""
+        if self._is_behind:
+            for record in self._journal.read(after_seq=self.state.seq):
+                self._take(record)
+            self._is_behind = False
+            self._world.notice("the disk is back")
+
+    def _back_up(self, *, is_due: bool = False) -> None:
+        now = self._world.clock.now()
+        if is_due or now - self._backed_up_at >= BACKUP_SECONDS:
+            self._journal.back_up(self.folder.backup)
+            self._backed_up_at = now
 
     def interrupt(self) -> State:
         """End what runs and wait until it is gone; its trials go on from checkpoints later."""
@@ -122,7 +170,9 @@ class Coordinator:
         """Do everything that can be done now; return until when to wait, None to leave."""
         while True:
             now = self._world.clock.now()
-            action = policy.decide(self.config, self.state, self._world.offer, now)
+            action = policy.decide(
+                self.config, self.state, self._world.offer, now, self._progress()
+            )
             match action:
                 case Wait(until=until):
                     return math.inf if until is None else until
@@ -174,10 +224,24 @@ class Coordinator:
             views.write_trial(self.folder, self.config, self.state, trial)
             views.write_job(self.folder, job)
             self._world.executor.submit(job)
-        except (ExecutorError, OSError) as error:
-            self._refuse(trial, str(error))
+        except OSError as error:
+            raise DiskError(f"{self.folder.path}: {error.strerror or error}") from error
+        except ExecutorError as error:
+            if isinstance(error.__cause__, OSError):
+                raise DiskError(error.message) from error
+            self._refuse(trial, error.message)
         else:
             self._record(AttemptSubmitted(action.trial, action.attempt))
+
+    def _progress(self) -> dict[int, float]:
+        """Return when each running trial last wrote something, where a sweep wants to know."""
+        if self.config.execution.stall_seconds is None:
+            return {}
+        grown = {
+            trial.number: metrics.grown_at(self.folder.run(trial.run_id))
+            for trial in self.state.live_trials
+        }
+        return {number: at for number, at in grown.items() if at is not None}
 
     def _refuse(self, trial: Trial, detail: str) -> None:
         attempt = trial.attempt
@@ -260,8 +324,12 @@ class Coordinator:
             path.unlink(missing_ok=True)
 
     def _record(self, event: Event) -> None:
-        record = self._journal.append(event, self._world.clock.now())
+        self._take(self._journal.append(event, self._world.clock.now()))
+
+    def _take(self, record: Recorded) -> None:
         self.state = apply(self.state, record)
+        if isinstance(record.event, SweepEdited):
+            self.config = from_mapping(record.event.config)
         self._world.watch(self.state, record)
 
     def _wait(self, until: float) -> None:

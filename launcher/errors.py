@@ -6,6 +6,8 @@ ProteinSkyError                exit code 1
 ├── NotFoundError              3  no such sweep or trial
 ├── LockedError                4  another coordinator owns the sweep
 ├── JournalError               1  the sweep's database cannot be read or written
+│   ├── DiskError              1  the disk refuses (full, read-only): what passes when it is mended
+│   └── DamageError            1  the database is damaged: `doctor --restore` rebuilds it
 └── ExecutorError              1  a job could not be started, asked about or ended
 """
 
@@ -74,6 +76,14 @@ class LockedError(ProteinSkyError):
 
 class JournalError(ProteinSkyError):
     """The sweep's database cannot be read or written."""
+
+
+class DiskError(JournalError):
+    """The disk refuses (full, read-only, failing): it may pass, so the coordinator waits."""
+
+
+class DamageError(JournalError):
+    """The database is damaged: its backup and the run folders can rebuild it."""
 
 
 class ExecutorError(ProteinSkyError):

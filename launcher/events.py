@@ -84,6 +84,7 @@ class SweepEdited(msgspec.Struct, frozen=True, tag="sweep_edited"):
 
     config: dict[str, Any]
     note: str = ""
+    command_id: str | None = None
 
 
 class CoordinatorStarted(msgspec.Struct, frozen=True, tag="coordinator_started"):
@@ -240,6 +241,7 @@ Command = (
     | ResumeRequested
     | ParamsEnqueued
     | TrialRetried
+    | SweepEdited
 )
 """What another process may ask of a sweep; each carries a `command_id`."""
 

@@ -49,6 +49,11 @@ class SweepFolder:
         return self.path / "sweep.db"
 
     @property
+    def backup(self) -> Path:
+        """The journal's latest whole copy."""
+        return self.path / "sweep.db.backup"
+
+    @property
     def lock(self) -> Path:
         """The lock of the one writer."""
         return self.path / "sweep.lock"

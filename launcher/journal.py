@@ -11,14 +11,14 @@ import os
 import socket
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
-from launcher.errors import JournalError, LockedError, NotFoundError
+from launcher.errors import DamageError, DiskError, JournalError, LockedError, NotFoundError
 from launcher.events import Event, Recorded, encode
 
 SCHEMA_VERSION = 1
@@ -117,7 +117,10 @@ class Journal:
         (application_id,) = self._db.execute("PRAGMA application_id").fetchone()
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if application_id != APPLICATION_ID:
-            raise JournalError(f"{self.path} is not a sweep database of protein-sky")
+            raise DamageError(
+                f"{self.path} is not a sweep database of protein-sky",
+                hint=f"protein-sky doctor {self.path.parent.name} --restore",
+            )
         if version > SCHEMA_VERSION:
             raise JournalError(
                 f"{self.path} has schema {version}; this protein-sky reads up to {SCHEMA_VERSION}",
@@ -136,13 +139,26 @@ class Journal:
             )
             for seq, epoch, at, body in rows:
                 if seq != expected:
-                    raise JournalError(f"{self.path}: event {expected} is missing")
+                    raise self._damage(f"event {expected} is missing")
                 expected += 1
                 try:
                     event = _EVENT_DECODER.decode(body)
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                    raise JournalError(f"{self.path}: event {seq} is damaged: {error}") from error
+                    raise self._damage(f"event {seq} is damaged: {error}") from error
                 yield Recorded(seq, epoch, at, event)
+
+    def _damage(self, what: str) -> DamageError:
+        hint = f"protein-sky doctor {self.path.parent.name} --restore"
+        return DamageError(f"{self.path}: {what}", hint=hint)
+
+    def back_up(self, to: Path) -> None:
+        """Write a whole copy of the database, atomically. Raises DiskError."""
+        draft = to.with_name(f".{to.name}.{os.getpid()}.new")
+        with _translated(to):
+            draft.unlink(missing_ok=True)
+            with closing(sqlite3.connect(draft)) as copy:
+                self._db.backup(copy)
+            draft.replace(to)
 
     def close(self) -> None:
         """Close the database."""
@@ -222,18 +238,30 @@ def _create(path: Path) -> None:
 
 @contextmanager
 def _translated(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the disk raise into JournalError."""
+    """Turn what SQLite and the disk raise into JournalError, by what can be done about it."""
     try:
         yield
     except sqlite3.DatabaseError as error:
-        text = str(error)
-        hint = ""
-        if "full" in text or "I/O" in text:
-            hint = "free space on this disk; the sweep goes on from where it was"
-        elif "readonly" in text or "unable to open" in text:
-            hint = "make the sweep's folder writable"
-        elif "malformed" in text or "not a database" in text:
-            hint = "the file is damaged: restore it from a copy of the sweep's folder"
-        raise JournalError(f"{path}: {text}", hint=hint) from error
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary result code
+        text = f"{path}: {error}"
+        if code in _DISK_CODES:
+            raise DiskError(text, hint=_DISK_HINT) from error
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or not code:
+            raise DamageError(text, hint=f"protein-sky doctor {path.parent.name} --restore") from (
+                error
+            )
+        raise JournalError(text) from error
     except OSError as error:
-        raise JournalError(f"{path}: {error.strerror or error}") from error
+        raise DiskError(f"{path}: {error.strerror or error}", hint=_DISK_HINT) from error
+
+
+_DISK_CODES = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PERM,
+    }
+)
+_DISK_HINT = "make room on the disk, or the sweep's folder writable; nothing is lost meanwhile"

@@ -5,10 +5,11 @@ would have.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from launcher.config import SweepConfig
+from launcher.edits import project
 from launcher.state import State, Trial, TrialState
 from protein.observation import Observation, Suggestion
 from protein.settings import Settings
@@ -38,10 +39,19 @@ class Optimizer:
 
     def suggest(self, state: State) -> Suggestion:
         """Return the parameters of the sweep's next trial."""
-        observed = [o for o in map(observation, state.ordered) if o is not None]
+        observed = observations(self.space, state)
         pending = [trial.params for trial in state.open_trials]
         number = len(state.trials) + 1
         return suggest(self.space, self.settings, observed, pending, seed_for(self.seed, number))
+
+
+def observations(space: Space, state: State) -> list[Observation]:
+    """Return what all trials teach about the present space; see `edits.project`."""
+    known = [o for o in map(observation, state.ordered) if o is not None]
+    if state.config_version == 1:
+        return known
+    projected = ((o, project(space, o.params)) for o in known)
+    return [replace(o, params=params) for o, params in projected if not isinstance(params, str)]
 
 
 def observation(trial: Trial) -> Observation | None:

@@ -8,12 +8,12 @@ that ends an attempt.
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Any, assert_never
 
 from launcher.budget import Offer, why_nothing_fits, worst_case_usd
-from launcher.config import SweepConfig
+from launcher.config import SweepConfig, from_mapping
 from launcher.events import (
     AttemptEnded,
     CancelRequested,
@@ -24,6 +24,7 @@ from launcher.events import (
     PauseRequested,
     ResumeRequested,
     StopRequested,
+    SweepEdited,
     TrialRetried,
 )
 from launcher.ports import Cause, Outcome, Phase, Result
@@ -108,8 +109,20 @@ class Leave:
 Action = Suggest | Submit | Cancel | Drop | Pause | End | Wait | Leave
 
 
-def decide(config: SweepConfig, state: State, offer: Offer, now: float) -> Action:
-    """Return the next thing to do."""
+NO_PROGRESS: Mapping[int, float] = {}
+
+
+def decide(
+    config: SweepConfig,
+    state: State,
+    offer: Offer,
+    now: float,
+    progress: Mapping[int, float] = NO_PROGRESS,
+) -> Action:
+    """Return the next thing to do.
+
+    `progress` says for running trials when their log or metrics last grew (Unix seconds).
+    """
     if state.mode is Mode.ENDED:
         return Leave()
     if state.mode is Mode.CANCELLING:
@@ -117,7 +130,7 @@ def decide(config: SweepConfig, state: State, offer: Offer, now: float) -> Actio
     intent = _unsettled_intent(state)
     if intent is not None:
         return intent
-    overdue = _overdue(config, state, now)
+    overdue = _overdue(config, state, now, progress)
     if overdue is not None:
         return overdue
     if state.mode is Mode.ACTIVE:
@@ -219,16 +232,20 @@ def _unsettled_intent(state: State) -> Submit | None:
     return None
 
 
-def _overdue(config: SweepConfig, state: State, now: float) -> Cancel | None:
-    timeout = config.execution.timeout_seconds
-    if timeout is None:
-        return None
+def _overdue(
+    config: SweepConfig, state: State, now: float, progress: Mapping[int, float]
+) -> Cancel | None:
+    """Return the end of a trial that has run too long, or that has stood still for too long."""
+    timeout, stall = config.execution.timeout_seconds, config.execution.stall_seconds
     for trial in state.live_trials:
         attempt = trial.attempt
         if attempt is None or attempt.started_at is None or attempt.cancelling is not None:
             continue
-        if now - attempt.started_at >= timeout:
+        moved_at = max(attempt.started_at, progress.get(trial.number, attempt.started_at))
+        if timeout is not None and now - attempt.started_at >= timeout:
             return Cancel(trial.number, attempt.number, attempt.job_name, Failure.TIMEOUT)
+        if stall is not None and now - moved_at >= stall:
+            return Cancel(trial.number, attempt.number, attempt.job_name, Failure.STALLED)
     return None
 
 
@@ -262,6 +279,8 @@ def why_not(state: State, command: Command) -> str:
             return "it has ended" if state.mode is Mode.ENDED else ""
         case ParamsEnqueued():
             return ""
+        case SweepEdited(config=config):
+            return _why_not_config(config)
         case TrialRetried(trial=number):
             trial = state.trials.get(number)
             if trial is None:
@@ -270,6 +289,14 @@ def why_not(state: State, command: Command) -> str:
             return "" if can_retry else f"trial {number} is {trial.state}"
         case _:
             assert_never(command)
+
+
+def _why_not_config(config: Mapping[str, Any]) -> str:
+    try:
+        from_mapping(config)
+    except ValueError as error:
+        return f"its new config is not one: {error}"
+    return ""
 
 
 def total_trials(config: SweepConfig) -> int:

@@ -12,13 +12,14 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from launcher import __version__, inbox, policy, trainlog
 from launcher.budget import Offer
 from launcher.config import SweepConfig, from_mapping
-from launcher.coordinator import Coordinator, Watch, World
+from launcher.coordinator import Coordinator, Notice, Watch, World
 from launcher.errors import ConfigError, ExecutorError, Problem, ProteinSkyError, UsageError
 from launcher.events import Command, SweepCreated
 from launcher.executors import environment
@@ -29,6 +30,8 @@ from launcher.folder import SweepFolder
 from launcher.journal import Journal, JournalWriter, Lock
 from launcher.metrics import RunFolderMetrics
 from launcher.optimizer import ask
+from launcher.restore import Restored
+from launcher.restore import restore as rebuild
 from launcher.state import State, apply, fold
 
 LOCAL_POLL_SECONDS = 0.25
@@ -68,11 +71,16 @@ def is_live(folder: SweepFolder) -> bool:
 
 
 @contextmanager
-def owned(folder: SweepFolder) -> Iterator[tuple[JournalWriter, State | None]]:
+def owned(
+    folder: SweepFolder, config: SweepConfig | None = None
+) -> Iterator[tuple[JournalWriter, State | None]]:
     """Take the sweep over: its lock, its journal and its state (None: nothing recorded yet).
 
-    Raises LockedError if another coordinator works on it.
+    `config` is that of a sweep that may be new: what would keep it from starting is found out
+    before anything of it exists. Raises LockedError if another coordinator works on it.
     """
+    if config is not None and not folder.exists():
+        check_can_start(config)
     lock = Lock(folder.lock)
     lock.acquire()
     try:
@@ -82,43 +90,86 @@ def owned(folder: SweepFolder) -> Iterator[tuple[JournalWriter, State | None]]:
         lock.release()
 
 
-def run(folder: SweepFolder, config: SweepConfig, watch: Watch) -> State:
+def create(folder: SweepFolder, config: SweepConfig) -> None:
+    """Record a new sweep; nothing happens if there is one of this name.
+
+    Raises UsageError if its trials could not start here, ConfigError if it has nothing to tune.
+    """
+    with owned(folder, config) as (journal, state):
+        _ensure_created(journal, state, config)
+
+
+def run(folder: SweepFolder, config: SweepConfig, watch: Watch, notice: Notice) -> State:
     """Create the sweep if it is new, and run it here until it ends or is paused.
 
     An existing sweep goes on under its own recorded config. Raises LockedError, JournalError,
     UsageError if a trial could not start here, ConfigError if `config` has nothing to tune.
     """
-    with owned(folder) as (journal, state):
-        if state is None:
-            check_can_start(config)
-            created = SweepCreated(_new_sweep_id(), config.to_mapping(), __version__)
-            state = apply(None, journal.append(created, time.time()))
+    with owned(folder, config) as (journal, state):
+        state = _ensure_created(journal, state, config)
         recorded = from_mapping(state.config)
         prepare(folder, recorded)
-        return Coordinator(folder, journal, state, connect(folder, recorded, watch)).run()
+        world = replace(connect(folder, recorded), watch=watch, notice=notice)
+        return Coordinator(folder, journal, state, world).run()
+
+
+def _ensure_created(journal: JournalWriter, state: State | None, config: SweepConfig) -> State:
+    if state is not None:
+        return state
+    created = SweepCreated(_new_sweep_id(), config.to_mapping(), __version__)
+    return apply(None, journal.append(created, time.time()))
 
 
 def interrupt(folder: SweepFolder, watch: Watch) -> None:
     """End the running trials, as if their machine had been taken: they go on after `resume`."""
     with owned(folder) as (journal, state):
         if state is not None:
-            world = connect(folder, from_mapping(state.config), watch)
+            world = replace(connect(folder, from_mapping(state.config)), watch=watch)
             Coordinator(folder, journal, state, world).interrupt()
 
 
-def connect(folder: SweepFolder, config: SweepConfig, watch: Watch) -> World:
+def remove(folder: SweepFolder) -> None:
+    """Delete a sweep and all its files.
+
+    Raises LockedError if a coordinator works on it, UsageError if trials of it still run.
+    """
+    with owned(folder) as (_, state):
+        if state is not None:
+            config = from_mapping(state.config)
+            running = connect(folder, config).executor.names(f"{config.name}-{state.sweep_id}-")
+            if running:
+                raise UsageError(
+                    f"{len(running)} trials of sweep {folder.name!r} still run",
+                    hint=f"end them first: protein-sky cancel {folder.name}",
+                )
+        grave = folder.path.with_name(f".{folder.name}.{_new_sweep_id()}.removed")
+        folder.path.rename(grave)
+    shutil.rmtree(grave)
+
+
+def restore(folder: SweepFolder) -> Restored:
+    """Rebuild a damaged journal from its backup and the run folders."""
+    lock = Lock(folder.lock)
+    lock.acquire()
+    try:
+        return rebuild(folder)
+    finally:
+        lock.release()
+
+
+def connect(folder: SweepFolder, config: SweepConfig) -> World:
     """Return the edges that a sweep runs against.
 
     Raises UsageError for a cloud that this version cannot reach.
     """
-    cloud = config.execution.cloud
+    cloud, offer = config.execution.cloud, offer_of(config)
     metrics = RunFolderMetrics()
     if cloud == "local":
-        offer = Offer(parallel=usable_cores())
         trials = policy.parallelism(config, offer)
         executor = LocalExecutor(
             folder.path,
             threads_per_trial=max(1, usable_cores() // (trials * config.task.num_nodes)),
+            price_usd_per_hour=offer.price_usd_per_hour,
         )
         return World(
             executor,
@@ -126,7 +177,6 @@ def connect(folder: SweepFolder, config: SweepConfig, watch: Watch) -> World:
             SystemClock(),
             offer,
             ask,
-            watch,
             poll_seconds=LOCAL_POLL_SECONDS,
             host=socket.gethostname(),
             pid=os.getpid(),
@@ -137,9 +187,8 @@ def connect(folder: SweepFolder, config: SweepConfig, watch: Watch) -> World:
             SimulatedExecutor(clock),
             metrics,
             clock,
-            Offer(parallel=8),
+            offer,
             ask,
-            watch,
             host=socket.gethostname(),
             pid=os.getpid(),
         )
@@ -147,6 +196,14 @@ def connect(folder: SweepFolder, config: SweepConfig, watch: Watch) -> World:
         f"execution.cloud: this version runs trials on 'local' and 'simulated', not on {cloud!r}",
         hint="add --cloud local to run the sweep on this machine",
     )
+
+
+def offer_of(config: SweepConfig) -> Offer:
+    """Return what the sweep's executor can give."""
+    if config.execution.cloud == "local":
+        price = config.execution.price_usd_per_hour
+        return Offer(price_usd_per_hour=price, parallel=usable_cores())
+    return Offer(parallel=8)
 
 
 def usable_cores() -> int:

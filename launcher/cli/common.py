@@ -1,0 +1,66 @@
+"""What several commands need."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from launcher.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from launcher.folder import SweepFolder
+
+EXIT_BUDGET = 5
+EXIT_FAILURES = 6
+EXIT_INTERRUPTED = 130
+
+as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+yes = click.option("--yes", is_flag=True, help="Don't ask.")
+name_or_latest = click.argument("name", required=False)
+
+
+def console() -> "Console":
+    """Return the terminal, or whatever stdout is."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def document(folder: "SweepFolder") -> dict[str, Any]:
+    """Return a sweep's status document as of now."""
+    from launcher import sweep
+    from launcher.config import from_mapping
+    from launcher.status import document as status_document
+
+    state = sweep.read(folder)
+    config = from_mapping(state.config)
+    return status_document(
+        config,
+        state,
+        offer=sweep.offer_of(config),
+        now=time.time(),
+        is_live=sweep.is_live(folder),
+    )
+
+
+def write_report(folder: "SweepFolder") -> Path:
+    """Write the HTML report and return where it lies."""
+    from launcher.report import write
+
+    write(document(folder), folder.report)
+    return folder.report
+
+
+def confirm(question: str, *, is_sure: bool) -> None:
+    """Ask before something that cannot be undone.
+
+    Raises UsageError where nobody can answer, click.Abort on a no.
+    """
+    if is_sure:
+        return
+    if not click.get_text_stream("stdin").isatty():
+        raise UsageError(question, hint="nobody is there to answer: add --yes")
+    click.confirm(question, abort=True, err=True)

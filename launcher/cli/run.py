@@ -1,0 +1,243 @@
+"""launch and resume: run a sweep here, in the foreground or detached."""
+
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from launcher.cli.common import (
+    EXIT_BUDGET,
+    EXIT_FAILURES,
+    EXIT_INTERRUPTED,
+    console,
+    name_or_latest,
+    write_report,
+    yes,
+)
+from launcher.cli.common import document as current_document
+from launcher.errors import LockedError, ProteinSkyError, UsageError
+
+if TYPE_CHECKING:
+    from launcher.config import SweepConfig
+    from launcher.coordinator import Watch
+    from launcher.events import Recorded
+    from launcher.folder import SweepFolder
+    from launcher.state import State
+    from launcher.table import LiveView, PlainView
+
+detach = click.option("--detach", is_flag=True, help="Go on in the background.")
+
+
+@click.command()
+@click.argument("config")
+@click.argument("overrides", nargs=-1)
+@click.option("--name", help="Name of the sweep; default: the file's `name`, or the file's name.")
+@click.option("--cloud", help="Where trials run: local, simulated, or a cloud.")
+@click.option("--trials", type=click.IntRange(min=1), help="Trials in all.")
+@click.option("--parallel", type=click.IntRange(min=1), help="Trials at a time.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override any value.")
+@detach
+@yes
+def launch(
+    config: str,
+    overrides: tuple[str, ...],
+    name: str | None,
+    cloud: str | None,
+    trials: int | None,
+    parallel: int | None,
+    settings: tuple[str, ...],
+    detach: bool,
+    yes: bool,
+) -> int:
+    """Start the sweep that CONFIG describes, or go on with it.
+
+    CONFIG is a file or the name of a shipped sweep. Values can be overridden in both spellings:
+    `--set trainer.num_workers=1`, and bare `trainer.num_workers=1 +hardware=macbook`.
+    """
+    from launcher.config import load
+    from launcher.folder import SweepFolder
+
+    given = {"name": name, "execution.cloud": cloud, "trials": trials, "parallel": parallel}
+    flags = [f"{key}={value}" for key, value in given.items() if value is not None]
+    loaded = load(config, overrides=[*overrides, *settings, *flags])
+    folder = SweepFolder.of(loaded.name)
+    if folder.exists():
+        _refuse_another_config(folder, loaded)
+    if detach:
+        return _detach(folder, loaded)
+    return run(folder, loaded, is_asking=not yes)
+
+
+@click.command()
+@name_or_latest
+@detach
+@yes
+def resume(name: str | None, detach: bool, yes: bool) -> int:
+    """Go on with an interrupted, paused or stopped sweep."""
+    from launcher import inbox, sweep
+    from launcher.config import from_mapping
+    from launcher.events import ResumeRequested
+    from launcher.folder import find
+    from launcher.state import Mode
+
+    folder = find(name)
+    state = sweep.read(folder)
+    if state.mode is not Mode.ACTIVE:
+        sweep.request(folder, ResumeRequested(inbox.new_command_id()))
+    if sweep.is_live(folder):
+        click.echo(f"sweep {folder.name!r} goes on under its coordinator", err=True)
+        return 0
+    config = from_mapping(state.config)
+    if detach:
+        return _detach(folder, config)
+    return run(folder, config, is_asking=not yes)
+
+
+COMMANDS = (launch, resume)
+
+
+def run(folder: "SweepFolder", config: "SweepConfig", *, is_asking: bool) -> int:
+    """Run a sweep in the foreground until it rests, then say how it went."""
+    from launcher import sweep
+    from launcher.state import Mode
+    from launcher.table import view as view_on
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    if folder.exists() and sweep.read(folder).mode is Mode.ENDED:
+        click.echo(f"sweep {folder.name!r} has ended already; this is its result", err=True)
+        click.echo(f"  more trials: protein-sky extend {folder.name} --trials N", err=True)
+        click.echo("  another run: add --name OTHER", err=True)
+        return _conclude(folder)
+    choice = "continue"
+    while choice == "continue":
+        try:
+            with view_on(console()) as view:
+                sweep.run(folder, config, _showing(view), _notice)
+            return _conclude(folder)
+        except KeyboardInterrupt:
+            choice = _ask_how_to_leave() if is_asking and sys.stdin.isatty() else "leave"
+    if choice == "end":
+        with view_on(console()) as view:
+            sweep.interrupt(folder, _showing(view))
+        click.echo("The running trials were ended; they start again on resume.", err=True)
+    else:
+        click.echo("Running trials go on by themselves.", err=True)
+    click.echo(f"  protein-sky resume {config.name}   go on", err=True)
+    click.echo(f"  protein-sky status {config.name}   see where it stands", err=True)
+    return EXIT_INTERRUPTED
+
+
+def _interrupt(_signum: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _notice(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _showing(view: "LiveView | PlainView") -> "Watch":
+    """Return a watcher that shows each new state."""
+    from launcher import sweep
+    from launcher.config import from_mapping
+    from launcher.status import document
+
+    def watch(state: "State", _event: "Recorded | None") -> None:
+        config = from_mapping(state.config)
+        offer = sweep.offer_of(config)
+        view.update(document(config, state, offer=offer, now=time.time(), is_live=True))
+
+    return watch
+
+
+def _ask_how_to_leave() -> str:
+    """Ask once what Ctrl-C meant; a second Ctrl-C leaves."""
+    click.echo(
+        "\nLeave the sweep? Running trials can go on by themselves, or end now;"
+        " the same command resumes the sweep.",
+        err=True,
+    )
+    try:
+        answer: str = click.prompt(
+            "[l]eave them running, [e]nd them, [c]ontinue watching",
+            type=click.Choice(["l", "e", "c"]),
+            default="l",
+            show_choices=False,
+            err=True,
+        )
+    except (click.Abort, KeyboardInterrupt):
+        return "leave"
+    return {"l": "leave", "e": "end", "c": "continue"}[answer]
+
+
+def _refuse_another_config(folder: "SweepFolder", config: "SweepConfig") -> None:
+    """Refuse to go on with a sweep of this name under another config than its own."""
+    from launcher import sweep
+    from launcher.config import from_mapping
+    from launcher.edits import differences
+
+    if sweep.is_live(folder):
+        raise LockedError(
+            f"sweep {folder.name!r} is running already",
+            hint=f"watch it: protein-sky status {folder.name} --watch",
+        )
+    recorded = from_mapping(sweep.read(folder).config)
+    changed = differences(recorded, config)
+    if changed:
+        lines = [f"  {key}: {old!r} there, {new!r} here" for key, old, new in changed[:8]]
+        raise UsageError(
+            "\n".join([f"sweep {folder.name!r} exists already, with another config:", *lines]),
+            hint=f"go on with it as it is: protein-sky resume {folder.name};"
+            f" change it: protein-sky edit {folder.name}; or start another: --name OTHER",
+        )
+
+
+def _detach(folder: "SweepFolder", config: "SweepConfig") -> int:
+    """Start a coordinator that outlives this terminal, and wait until it is at work."""
+    from launcher import sweep, trainlog
+
+    sweep.create(folder, config)
+    log = folder.path / "coordinator.log"
+    command = [sys.executable, "-m", "launcher", "resume", folder.name, "--yes"]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    while not sweep.is_live(folder):
+        if process.poll() is not None:
+            if process.returncode == 0:
+                break  # it was quicker than we looked
+            last = "\n".join(trainlog.last_lines(log, 5))
+            raise ProteinSkyError(f"the coordinator did not start:\n{last}", hint=f"see {log}")
+        time.sleep(0.05)
+    click.echo(f"sweep {folder.name!r} runs in the background (pid {process.pid})", err=True)
+    click.echo(f"  protein-sky status {folder.name} --watch   follow it", err=True)
+    click.echo(f"  protein-sky stop {folder.name}             end it after its trials", err=True)
+    return 0
+
+
+def _conclude(folder: "SweepFolder") -> int:
+    """Print the result, write the report, return the exit code of the sweep's end."""
+    from launcher import sweep
+    from launcher.events import EndReason
+    from launcher.state import Mode
+    from launcher.summary import summary
+
+    state = sweep.read(folder)
+    terminal = console()
+    terminal.print(summary(current_document(folder)))
+    try:
+        terminal.print(f"\nreport: {write_report(folder)}", soft_wrap=True)
+    except ProteinSkyError as error:
+        click.echo(f"no report: {error}", err=True)
+    if state.end is EndReason.BUDGET:
+        return EXIT_BUDGET
+    if state.mode is Mode.PAUSED and state.reason:
+        return EXIT_FAILURES
+    return 0

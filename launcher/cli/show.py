@@ -1,0 +1,189 @@
+"""status, ls, logs, best and report: look at sweeps."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from launcher.cli.common import as_json, console, document, name_or_latest, write_report
+from launcher.errors import NotFoundError, ProteinSkyError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from launcher.folder import SweepFolder
+
+
+@click.command()
+@name_or_latest
+@click.option("--json", "as_json", is_flag=True, help="One JSON document (see docs/status.md).")
+@click.option("--watch", is_flag=True, help="Keep the view up to date until the sweep rests.")
+def status(name: str | None, as_json: bool, watch: bool) -> int:
+    """Show where a sweep stands; without NAME, the latest."""
+    from launcher.folder import find
+    from launcher.table import Screen, Spoken
+
+    folder = find(name)
+    if as_json:
+        click.echo(json.dumps(document(folder), indent=2, allow_nan=False))
+    elif watch:
+        _watch(folder)
+    else:
+        console().print(Spoken(Screen(document(folder))))
+    return 0
+
+
+@click.command()
+@as_json
+def ls(as_json: bool) -> int:
+    """List the sweeps of this train_dir, the latest last."""
+    from launcher.folder import all_sweeps, train_dir
+    from launcher.status import SCHEMA_VERSION
+
+    rows = [_row(folder) for folder in all_sweeps()]
+    if as_json:
+        click.echo(json.dumps({"schema_version": SCHEMA_VERSION, "sweeps": rows}, indent=2))
+    elif rows:
+        console().print(_sweeps_table(rows))
+    else:
+        click.echo(f"no sweeps under {train_dir() / 'sweep'}", err=True)
+        click.echo("  hint: start one: protein-sky launch demo_sweep", err=True)
+    return 0
+
+
+@click.command()
+@click.argument("name")
+@click.argument("trial", type=click.IntRange(min=1))
+@click.option("-f", "--follow", is_flag=True, help="Keep printing as the log grows.")
+def logs(name: str, trial: int, follow: bool) -> int:
+    """Print the log of TRIAL (its number), all attempts."""
+    from launcher import sweep
+    from launcher.folder import find
+
+    folder = find(name)
+    found = sweep.read(folder).trials.get(trial)
+    if found is None:
+        raise NotFoundError(
+            f"sweep {name!r} has no trial {trial}", hint=f"see: protein-sky status {name}"
+        )
+    path = folder.run(found.run_id) / "train.log"
+    if not path.is_file() and not follow:
+        raise NotFoundError(f"trial {trial} has written no log yet: {path}")
+    _print_log(path, lambda: follow and not sweep.read(folder).trials[trial].state.is_over)
+    return 0
+
+
+@click.command()
+@name_or_latest
+@click.option("--yaml", "as_yaml", is_flag=True, help="Its parameters as YAML, to train with.")
+@as_json
+def best(name: str | None, as_yaml: bool, as_json: bool) -> int:
+    """Show the best trial and its parameters."""
+    from launcher.folder import find
+
+    shown = document(find(name))
+    found = shown["best"]
+    if found is None:
+        raise NotFoundError(
+            f"sweep {shown['sweep']!r} has no scored trial yet",
+            hint=f"see where it stands: protein-sky status {shown['sweep']}",
+        )
+    if as_json:
+        facts = {key: shown[key] for key in ("schema_version", "sweep", "metric", "goal")}
+        click.echo(json.dumps({**facts, "best": found}, indent=2, allow_nan=False))
+    elif as_yaml:
+        from launcher import yamlio
+        from launcher.config import nested
+
+        click.echo(yamlio.dump(nested(found["params"])), nl=False)
+    else:
+        from launcher.summary import best_trial
+
+        console().print(best_trial(shown))
+    return 0
+
+
+@click.command()
+@name_or_latest
+@click.option("--open", "is_opening", is_flag=True, help="Open it in the browser.")
+def report(name: str | None, is_opening: bool) -> int:
+    """Write the HTML report, one self-contained file, and print its path."""
+    from launcher.folder import find
+
+    path = write_report(find(name))
+    click.echo(str(path))
+    if is_opening:
+        click.launch(path.resolve().as_uri())
+    return 0
+
+
+COMMANDS = (status, ls, logs, best, report)
+
+
+def _watch(folder: "SweepFolder") -> None:
+    """Show a sweep that another process runs, until it rests."""
+    from launcher import sweep
+    from launcher.table import view as view_on
+
+    with view_on(console()) as view:
+        while True:
+            is_live = sweep.is_live(folder)
+            view.update(document(folder))
+            if not is_live:
+                return
+            time.sleep(1.0)
+
+
+def _row(folder: "SweepFolder") -> dict[str, Any]:
+    try:
+        shown = document(folder)
+    except ProteinSkyError as error:
+        return {"sweep": folder.name, "state": "unreadable", "error": error.message}
+    best = shown["best"]
+    return {
+        "sweep": folder.name,
+        "state": shown["state"],
+        "counts": shown["counts"],
+        "metric": shown["metric"],
+        "best": best["score"] if best else None,
+    }
+
+
+def _sweeps_table(rows: Sequence[Mapping[str, Any]]) -> "Table":
+    from rich.table import Table
+
+    from launcher import formats
+
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    for header in ("sweep", "state", "trials", "best"):
+        table.add_column(header)
+    for row in rows:
+        counts, best = row.get("counts"), row.get("best")
+        ended = sum(counts[key] for key in ("succeeded", "failed", "cancelled")) if counts else 0
+        trials = f"{ended}/{counts['total']}" if counts else ""
+        score = "" if best is None else f"{row['metric']} {formats.number(best)}"
+        table.add_row(row["sweep"], row["state"], trials, row.get("error") or score)
+    return table
+
+
+def _print_log(path: Path, is_growing: Callable[[], bool]) -> None:
+    """Copy a log to stdout, without what could drive the terminal, as long as it grows."""
+    from launcher.trainlog import printable
+
+    position = 0
+    while True:
+        has_more = is_growing()
+        if path.is_file():
+            with path.open("rb") as file:
+                file.seek(position)
+                for line in file:
+                    if has_more and not line.endswith(b"\n"):
+                        break  # half a line: the rest is still to come
+                    position += len(line)
+                    click.echo(printable(line.decode(errors="replace").rstrip("\n")))
+        if not has_more:
+            return
+        time.sleep(0.5)

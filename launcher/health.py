@@ -1,0 +1,120 @@
+"""Is everything as it should be? What the environment offers, and the ledger against reality."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+from launcher import restore, sweep
+from launcher.config import from_mapping
+from launcher.errors import ProteinSkyError
+from launcher.folder import SweepFolder, all_sweeps
+from launcher.ports import Phase
+from launcher.state import State
+
+Level = Literal["ok", "note", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `hint` says what to do where it is not ok."""
+
+    level: Level
+    subject: str
+    text: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        mark = {"ok": "✓", "note": "•", "error": "✗"}[self.level]
+        hint = f"\n    hint: {self.hint}" if self.hint else ""
+        return f"{mark} {self.subject}: {self.text}{hint}"
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return it as a JSON-able mapping."""
+        return asdict(self)
+
+
+EXTRAS = {
+    "torch": ("trainer", "the shipped trainer"),
+    "wandb": ("wandb", "logging to Weights & Biases"),
+    "plotly": ("report", "the HTML report"),
+    "skypilot": ("sky", "clouds, Kubernetes and Slurm"),
+}
+
+
+def environment() -> list[Finding]:
+    """Look at Python and at what the extras would add."""
+    found = [Finding("ok", "python", sys.version.split()[0])]
+    if shutil.which("bash") is None:
+        found.append(Finding("error", "bash", "not found", "trials are bash scripts: install it"))
+    for package, (extra, purpose) in EXTRAS.items():
+        try:
+            found.append(Finding("ok", package, version(package)))
+        except PackageNotFoundError:
+            hint = f"for {purpose}: pip install 'protein-sky[{extra}]'"
+            found.append(Finding("note", package, "not installed", hint))
+    return found
+
+
+def has_sweeps() -> bool:
+    """Whether there is a sweep to look at."""
+    return bool(all_sweeps())
+
+
+def of_sweep(folder: SweepFolder) -> list[Finding]:
+    """Compare the ledger of a sweep with what its executor says runs."""
+    damage = restore.is_damaged(folder.database)
+    if damage:
+        hint = f"protein-sky doctor {folder.name} --restore"
+        return [Finding("error", folder.name, f"its database is damaged: {damage}", hint)]
+    try:
+        state = sweep.read(folder)
+    except ProteinSkyError as error:
+        return [Finding("error", folder.name, error.message, error.hint)]
+    found = [Finding("ok", folder.name, f"{len(state.trials)} trials, {state.mode}")]
+    return found + list(_differences(folder, state))
+
+
+def _differences(folder: SweepFolder, state: State) -> Iterator[Finding]:
+    running = set(_running(folder, state))
+    ours = {t.attempt.job_name: t for t in state.live_trials if t.attempt is not None}
+    for name in sorted(running - set(ours)):
+        hint = f"protein-sky reap {folder.name}"
+        yield Finding("error", name, "runs, and the ledger does not know why", hint)
+    for name, trial in sorted(ours.items()):
+        if name in running:
+            yield Finding("ok", name, f"trial {trial.number} runs")
+        else:
+            hint = f"protein-sky resume {folder.name}" if not sweep.is_live(folder) else ""
+            text = f"trial {trial.number} should run and does not; its result is still to be read"
+            yield Finding("note", name, text, hint)
+    if state.live_trials and not sweep.is_live(folder):
+        hint = f"protein-sky resume {folder.name}"
+        yield Finding("note", folder.name, "trials run and no coordinator lives", hint)
+
+
+def orphans(folder: SweepFolder) -> list[str]:
+    """Return the jobs of a sweep that run and that its ledger does not keep."""
+    state = sweep.read(folder)
+    ours = {t.attempt.job_name for t in state.live_trials if t.attempt is not None}
+    return sorted(set(_running(folder, state)) - ours)
+
+
+def reap(folder: SweepFolder, jobs: list[str]) -> None:
+    """End these jobs, and return when they are gone."""
+    world = sweep.connect(folder, from_mapping(sweep.read(folder).config))
+    world.executor.cancel(jobs)
+    while any(
+        outcome.phase in (Phase.PENDING, Phase.RUNNING)
+        for outcome in world.executor.poll(jobs).values()
+    ):
+        world.clock.sleep(world.poll_seconds)
+
+
+def _running(folder: SweepFolder, state: State) -> list[str]:
+    """Return what the executor says runs under the sweep's name."""
+    config = from_mapping(state.config)
+    world = sweep.connect(folder, config)
+    return list(world.executor.names(f"{config.name}-{state.sweep_id}-"))
