@@ -93,7 +93,8 @@ def best_so_far(document: Document, width: int, height: int = HEIGHT) -> str | N
             if document["best"] is not None and trial["number"] == document["best"]["number"]
         ],
     }
-    return _draw(marks, f"{formats.printable(document['metric'])} by trial", width, height)
+    title = f"{formats.printable(document['metric'])} by trial"
+    return _draw(marks, title, width, height, is_whole=True)
 
 
 def running_best(scores: Sequence[float], goal: str) -> list[float]:
@@ -106,13 +107,19 @@ def running_best(scores: Sequence[float], goal: str) -> list[float]:
 
 
 def _draw(
-    marks: dict[str, Any], title: str, width: int, height: int, *, is_log: bool = False
+    marks: dict[str, Any],
+    title: str,
+    width: int,
+    height: int,
+    *,
+    is_log: bool = False,
+    is_whole: bool = False,
 ) -> str:
     """Draw the marks, later ones over earlier ones."""
     import plotext
 
     known = [point for points in marks.values() for point in points]
-    across = _Scale.of([x for x, _ in known], is_log=is_log)
+    across = _Scale.of([x for x, _ in known], is_log=is_log, is_whole=is_whole)
     up = _Scale.of([y for _, y in known])
     figure = plotext.figure.clear()
     figure.plot_size(width, height)
@@ -137,10 +144,13 @@ class _Scale:
     low: float
     high: float
     is_log: bool
+    is_whole: bool  # only whole numbers are ticks
 
     @classmethod
-    def of(cls, values: Sequence[float], *, is_log: bool = False) -> "_Scale":
-        return cls(min(values), max(values), is_log)
+    def of(
+        cls, values: Sequence[float], *, is_log: bool = False, is_whole: bool = False
+    ) -> "_Scale":
+        return cls(min(values), max(values), is_log, is_whole)
 
     def __call__(self, value: float) -> float:
         if self.low == self.high:
@@ -163,7 +173,7 @@ class _Scale:
             return [self.low, *inner, self.high]
         ticks = [self.low * (1 - step) + self.high * step for step in steps]
         is_wide = self.high / 2 - self.low / 2 >= TICKS
-        return [float(round(tick)) for tick in ticks] if is_wide else ticks
+        return sorted({float(round(t)) for t in ticks}) if is_wide or self.is_whole else ticks
 
 
 TICKS = 5

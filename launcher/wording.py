@@ -103,9 +103,10 @@ def involves_money(document: Document) -> bool:
 
 
 def needs_resume(document: Document) -> bool:
-    """Whether trials are left that only `resume` would start."""
+    """Whether trials are left that `resume` would start; a spent budget must be raised first."""
     has_more = done(document) < document["counts"]["total"]
-    return has_more and not document["is_live"] and document["state"] != "completed"
+    is_final = document["state"] in ("completed", "budget")
+    return has_more and not document["is_live"] and not is_final
 
 
 def counts_words(document: Document) -> str:

@@ -62,6 +62,12 @@ def test_the_best_so_far_never_gets_worse(goal: str, expected: list[float]) -> N
     assert running_best([2, 1, 5], goal) == expected
 
 
+def test_trials_are_counted_in_whole_numbers() -> None:
+    plot = picture.best_so_far(doc(*TRIALS), 60)
+    assert plot is not None
+    assert plot.splitlines()[-1].split() == ["1", "2", "3"]
+
+
 def test_plots_stand_side_by_side_where_there_is_room() -> None:
     narrow, wide = drawn(doc(*TRIALS), 80), drawn(doc(*TRIALS), 120)
     assert len(wide.splitlines()) < len(narrow.splitlines())

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -273,3 +274,12 @@ def test_reading_a_document_changes_nothing_in_the_state() -> None:
     before = state.trials
     status.document(config, state, offer=LOCAL, now=START, is_live=True)
     assert state.trials == before
+
+
+def test_every_key_is_explained_in_the_docs() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "status.md").read_text(encoding="utf-8")
+    schema = status.schema()
+    keys = [*schema["required"], *schema["$defs"]["trial"]["required"]]
+    keys += schema["properties"]["budget"]["properties"]["usd"]["required"]
+    keys += schema["properties"]["state"]["enum"]
+    assert [key for key in keys if f"`{key}`" not in text] == []

@@ -84,6 +84,13 @@ def test_a_sweep_without_a_coordinator_says_how_to_go_on() -> None:
     assert "protein-sky resume demo" in shown
 
 
+def test_a_spent_budget_is_not_resumed_but_explained() -> None:
+    ended = SweepEnded(EndReason.BUDGET, "budget.usd 1.00: 0.99 spent or reserved")
+    shown = plain(summary(doc(succeeded(1.0), then=(ended,), is_live=False)))
+    assert "stopped by its budget (budget.usd 1.00: 0.99 spent or reserved)" in shown
+    assert "resume" not in shown
+
+
 def test_a_trial_that_waits_for_its_next_attempt_says_why_and_how_long() -> None:
     waiting = ATrial(failures=(Failure.PREEMPTED,), state=TrialState.QUEUED, begins_at=START + 51)
     shown = plain(Screen(doc(waiting)))
