@@ -1,0 +1,174 @@
+"""What runs logged to W&B offline: a source of results that needs no account and no network.
+
+An offline run is a log of protobuf records in LevelDB's framing, `run-<id>.wandb`. It holds every
+update of the summary as the client computed it, `define_metric` included, so folding these gives
+what W&B would show. A log whose end is missing (the program was killed) is read up to there.
+Format: https://github.com/google/leveldb/blob/main/doc/log_format.md, with zlib's CRC.
+"""
+
+import json
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from launcher.metrics import flatten
+from launcher.ports import Result, Run
+
+HEADER = b":W&B\xe1\xbe\x00"
+_BLOCK_BYTES = 32 * 1024
+_FRAME = struct.Struct("<IHB")  # checksum, length, kind
+_FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
+MAX_LOG_BYTES = 256 * 1024 * 1024
+"""Reading more would hold the coordinator up; such a run needs a result.json."""
+
+
+@dataclass(slots=True)
+class OfflineRun:
+    """What a log says. None: it does not say (yet)."""
+
+    run_id: str | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+    exit_code: int | None = None
+
+
+def from_offline_log(run: Run) -> Result | None:
+    """Read the newest offline log of this attempt; None without wandb or without metrics."""
+    for path in reversed(logs(run.run_dir)):
+        try:
+            found = read(path)
+        except (OSError, ImportError):
+            return None
+        if found is not None and found.run_id == run.run_id and _is_of(found, run.attempt):
+            return as_result(found.summary, source="wandb")
+    return None
+
+
+def _is_of(found: OfflineRun, attempt: int) -> bool:
+    provenance = found.config.get("protein")
+    said = provenance.get("attempt") if isinstance(provenance, dict) else None
+    return said is None or said == attempt
+
+
+def logs(run_dir: Path) -> list[Path]:
+    """Return the offline logs of one trial, one or more for each attempt, in order of time."""
+    return sorted(run_dir.glob("wandb/offline-run-*/run-*.wandb"))
+
+
+def as_result(summary: Mapping[str, Any], *, source: str) -> Result | None:
+    """Return the numbers of a W&B summary. Metrics of W&B's own begin with an underscore."""
+    own = {name: value for name, value in summary.items() if not name.startswith("_")}
+    metrics = with_aggregates(flatten(own))
+    return Result(metrics, source=source) if metrics else None
+
+
+AGGREGATES = ("max", "min", "last", "mean", "best")
+
+
+def with_aggregates(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics, with those of one aggregate under their plain name too.
+
+    `define_metric("loss", summary="min")` makes the summary `{"loss": {"min": 0.1}}`: it is found
+    as `loss.min` and, being the only one, as `loss`.
+    """
+    found = dict(metrics)
+    families: dict[str, list[str]] = {}
+    for name in metrics:
+        base, _, last = name.rpartition(".")
+        if base and last in AGGREGATES:
+            families.setdefault(base, []).append(name)
+    for base, names in families.items():
+        siblings = [name for name in metrics if name.startswith(f"{base}.")]
+        if base not in found and len(names) == len(siblings) == 1:
+            found[base] = metrics[names[0]]
+    return found
+
+
+def read(path: Path) -> OfflineRun | None:
+    """Fold a log; None if it is none of W&B's, or too long to read.
+
+    Raises OSError, and ImportError without wandb.
+    """
+    from google.protobuf.message import DecodeError
+    from wandb.proto import wandb_internal_pb2
+
+    if path.stat().st_size > MAX_LOG_BYTES:
+        return None
+    run = OfflineRun()
+    with path.open("rb") as file:
+        if file.read(len(HEADER)) != HEADER:
+            return None
+        for data in _records(file):
+            record = wandb_internal_pb2.Record()
+            try:
+                record.ParseFromString(data)
+            except DecodeError:  # of a later client; what follows is worth reading
+                continue
+            _apply(run, record)
+    return run
+
+
+def _apply(run: OfflineRun, record: Any) -> None:
+    match record.WhichOneof("record_type"):
+        case "run":
+            run.run_id = record.run.run_id
+            _update(run.config, record.run.config.update)
+        case "config":
+            _update(run.config, record.config.update)
+        case "summary":
+            _update(run.summary, record.summary.update)
+            _remove(run.summary, record.summary.remove)
+        case "exit":
+            run.exit_code = record.exit.exit_code
+
+
+def _update(tree: dict[str, Any], items: Any) -> None:
+    for item in items:
+        *groups, last = item.nested_key or [item.key]
+        place = tree
+        for group in groups:
+            inner = place.get(group)
+            if not isinstance(inner, dict):
+                inner = place[group] = {}
+            place = inner
+        try:
+            place[last] = json.loads(item.value_json)
+        except ValueError:
+            continue
+
+
+def _remove(tree: dict[str, Any], items: Any) -> None:
+    for item in items:
+        *groups, last = item.nested_key or [item.key]
+        place: Any = tree
+        for group in groups:
+            place = place.get(group) if isinstance(place, dict) else None
+        if isinstance(place, dict):
+            place.pop(last, None)
+
+
+def _records(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield whole records; stop at the first that is cut off or damaged."""
+    position, parts = len(HEADER), b""
+    while True:
+        left = _BLOCK_BYTES - position % _BLOCK_BYTES
+        if left < _FRAME.size:
+            file.seek(left, 1)
+            position += left
+        frame = file.read(_FRAME.size)
+        if len(frame) < _FRAME.size:
+            return
+        checksum, length, kind = _FRAME.unpack(frame)
+        data = file.read(length)
+        if len(data) < length or zlib.crc32(bytes([kind]) + data) != checksum:
+            return
+        position += _FRAME.size + length
+        if kind in (_FULL, _FIRST):
+            parts = data
+        else:
+            parts += data
+        if kind in (_FULL, _LAST):
+            yield parts
