@@ -38,12 +38,17 @@ def find(kind: Kind, name: str, *, base: Path | None = None) -> Path | Problem:
     if not name.strip():
         return Place(Path(kind)).problem("", f"no {kind} file is named", _offers(kind, name))
     for path in _candidates(kind, name, base or Path()):
-        try:
-            if path.exists() and not path.is_dir():
-                return path
-        except (OSError, ValueError):  # longer than a name may be, or with a NUL
-            continue
+        if is_file(path, or_pipe=kind == "sweep"):
+            return path
     return Place(label(name)).problem("", f"no such {kind} file", _offers(kind, name))
+
+
+def is_file(path: Path, *, or_pipe: bool = False) -> bool:
+    """Tell whether a path leads to a file, or to a pipe as in `launch <(generate)`."""
+    try:
+        return path.is_file() or (or_pipe and path.is_fifo())
+    except (OSError, ValueError):  # longer than a name may be, or with a NUL
+        return False
 
 
 def label(path: str | Path) -> Path:

@@ -23,6 +23,7 @@ _EXAMPLES = {
     "task": "task: {run: python train.py}, or the path of a SkyPilot task",
     "execution": "execution: {cloud: local}",
     "execution.timeout_seconds": "seconds, or a time such as 2h or 30m",
+    "execution.stall_seconds": "seconds, or a time such as 10m",
     "execution.retry_delay_seconds": "seconds, or a time such as 30s",
     "budget": "budget: {usd: 5}",
     "wandb": "wandb: {project: metta}",

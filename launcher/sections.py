@@ -129,11 +129,14 @@ def with_task_file(root: Node, source: Path, problems: Problems) -> Node | None:
     if task is None or not isinstance(task.value, str):
         return root
     path = base_folder(task, source) / task.value
+    if not catalogue.is_file(path):
+        hint = "the path of a SkyPilot task, or {run: python train.py}"
+        message = f"no such file {shown(task.value)!r}"
+        problems.append(task.place.problem("task", message, hint))
+        return None
     parsed = yamlio.read(path, label=catalogue.label(path))
     problems.extend(parsed.problems)
     if parsed.node is None:
-        named = f"cannot use {shown(task.value)}"
-        problems.append(task.place.problem("task", named, "a SkyPilot task, or `run:` itself"))
         return None
     if not parsed.node.is_mapping:
         problems.append(parsed.node.place.problem("", "a task file must be a mapping", "run: …"))
