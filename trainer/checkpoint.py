@@ -64,7 +64,7 @@ def check_same(saved: dict[str, Any], current: dict[str, Any], folder: Path) -> 
     differing = [
         f"{key}: {saved[key]!r} there, {value!r} here"
         for key, value in current.items()
-        if key in saved and saved[key] != (list(value) if isinstance(value, tuple) else value)
+        if key in saved and saved[key] != value
         if key not in FREE and not key.startswith(FREE_SECTIONS)
     ]
     if differing:

@@ -104,7 +104,10 @@ class TrainerConfig:
     )
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     num_workers: int = option(
-        1, "Processes that step environments without an array form.", low=1, high=1024
+        1,
+        "Processes that step environments, where vectorization is multiprocessing.",
+        low=1,
+        high=1024,
     )
 
 
@@ -182,7 +185,7 @@ class Config:
         "auto", "auto: cuda where there is one, else cpu."
     )
     vectorization: Literal["serial", "multiprocessing"] = option(
-        "serial", "serial: num_workers is ignored."
+        "serial", "multiprocessing: num_workers processes step environments that are not ours."
     )
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TextIO
@@ -57,30 +58,49 @@ def plain(value: float) -> float | str:
 
 
 class JsonLines:
-    """metrics.jsonl: one object a line, readable while the run goes on."""
+    """metrics.jsonl: one object a line, readable while the run goes on.
+
+    A run that went on from a checkpoint comes to steps that stand in the file already: what an
+    earlier attempt wrote of them is dropped, as is a line that a kill cut off.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.file: TextIO = path.open("a", encoding="utf-8", buffering=1)
+        self.lines = [line for line in _read_lines(path) if line is not None]
+        self.file: TextIO | None = None
 
     def last(self, name: str) -> float:
-        """The newest value of a metric in the file, 0 in an empty one."""
-        for line in reversed(self.path.read_text(encoding="utf-8").splitlines()):
-            try:
-                return float(json.loads(line)[name])
-            except (ValueError, KeyError, TypeError):
-                continue  # cut off in mid-line by a kill
-        return 0.0
+        """The newest value of a metric that earlier attempts wrote, 0 if they wrote none."""
+        values = [line[name] for line in self.lines if isinstance(line.get(name), (int, float))]
+        return float(values[-1]) if values else 0.0
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """Appends one line."""
+        if self.file is None:
+            kept = [json.dumps(line) + "\n" for line in self.lines if line["step"] < step]
+            write_atomically(self.path, "".join(kept).encode())
+            self.file = self.path.open("a", encoding="utf-8", buffering=1)
         line: dict[str, Any] = {"step": step, "time": time.time()}
         line |= {name: plain(value) for name, value in metrics.items()}
         self.file.write(json.dumps(line) + "\n")
 
     def close(self, summary: dict[str, float], *, exit_code: int) -> None:  # noqa: ARG002 Log's
         """Closes the file; the summary is result.json's."""
-        self.file.close()
+        if self.file is not None:
+            self.file.close()
+
+
+def _read_lines(path: Path) -> Iterator[dict[str, Any] | None]:
+    """Each line's object, None for one that is damaged."""
+    if not path.exists():
+        return
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            yield None
+        else:
+            yield line if isinstance(line, dict) and isinstance(line.get("step"), int) else None
 
 
 class WandbLog:

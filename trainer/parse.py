@@ -117,7 +117,7 @@ def as_mapping(config: Any, prefix: str = "") -> dict[str, Any]:
         if is_dataclass(value):
             result |= as_mapping(value, f"{prefix}{item.name}.")
         else:
-            result[f"{prefix}{item.name}"] = value
+            result[f"{prefix}{item.name}"] = list(value) if isinstance(value, tuple) else value
     return result
 
 

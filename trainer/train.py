@@ -56,7 +56,8 @@ def train(config: Config, around: Surroundings) -> dict[str, float]:
     torch.manual_seed(config.seed)
     noise_generator = torch.Generator().manual_seed(config.seed)
     shuffle = np.random.default_rng([config.seed, 1])  # not the stream of the environments
-    env = make_env(config.env, share)
+    workers = cfg.num_workers if config.vectorization == "multiprocessing" else 1
+    env = make_env(config.env, share, workers=workers)
     distribution = for_space(env.action_space)
     policy = Policy(env.observation_space, distribution, config=config.model).to(device)
     weights = flatten_parameters(policy)

@@ -51,7 +51,13 @@ class Pair(gymnasium.Env):
         return np.zeros(1, np.float32), {}
 
     def step(self, action):
-        return np.zeros(1, np.float32), float(action[0] == 1) + float(action[1] == 2), True, False, {}
+        return (
+            np.zeros(1, np.float32),
+            float(action[0] == 1) + float(action[1] == 2),
+            True,
+            False,
+            {},
+        )
 
 
 class Spot(gymnasium.Env):
@@ -76,3 +82,8 @@ def only_for_dogs():
 
 
 not_a_function = 3
+
+
+def worst_return(policy, evaluation):
+    """Custom metrics: the lowest return of the evaluation."""
+    return {"worst_return": evaluation.returns.min()}

@@ -1,13 +1,12 @@
 import numpy as np
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from training import config
 
 from trainer.envs.base import Share
 from trainer.layout import Layout
 from trainer.ranks import Place, Ranks
-from training import config
-
-import torch
 
 settings = st.fixed_dictionaries(
     {

@@ -3,12 +3,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from training import config
 
 from trainer import parse
 from trainer.config import Config
 from trainer.errors import ConfigError
-from trainer.tree import Leaf, read_override
-from training import config
+from trainer.tree import Leaf
 
 
 def failure(*overrides):
@@ -93,16 +93,8 @@ def test_every_default_is_itself_valid(option):
 def test_the_flat_form_reads_back():
     original = replace(config("trainer.gamma=0.5", "model.recurrence=gru"), seed=3)
     flat = parse.as_mapping(original)
-    leaves = [
-        Leaf(key, list(value) if isinstance(value, tuple) else value, key)
-        for key, value in flat.items()
-    ]
-    assert parse.parse(leaves) == original
+    assert parse.parse([Leaf(key, value, key) for key, value in flat.items()]) == original
 
 
 def test_every_field_has_a_sentence():
     assert all(option.rule.sentence.endswith((".", "?")) for option in parse.options())
-
-
-def test_overrides_and_file_agree():
-    assert read_override("a.b=1").value == 1

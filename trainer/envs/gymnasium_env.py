@@ -69,7 +69,16 @@ class GymnasiumEnv:
 
 
 def flat(env: "gymnasium.Env[Any, Any]") -> "gymnasium.Env[Any, Any]":
-    """The environment with observations as one array: numbers one-hot, mappings side by side."""
-    if isinstance(env.observation_space, gymnasium.spaces.Box):
+    """The environment with observations as one array: numbers one-hot, mappings side by side.
+
+    A text in a mapping, such as MiniGrid's mission, is left out.
+    """
+    space = env.observation_space
+    if isinstance(space, gymnasium.spaces.Box):
         return env
+    if isinstance(space, gymnasium.spaces.Dict):
+        texts = [name for name, part in space.items() if isinstance(part, gymnasium.spaces.Text)]
+        if texts:
+            keys = [name for name in space if name not in texts]
+            env = gymnasium.wrappers.FilterObservation(env, filter_keys=keys)
     return gymnasium.wrappers.FlattenObservation(env)

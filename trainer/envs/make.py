@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import gymnasium
+from gymnasium.vector import AutoresetMode
 
 from trainer.config import EnvConfig
 from trainer.envs import cognitive
@@ -18,6 +19,7 @@ from trainer.envs.gymnasium_env import GymnasiumEnv
 from trainer.envs.mixture import Mixture
 from trainer.envs.pong import Pong
 from trainer.envs.swingup import SwingUp
+from trainer.envs.workers import Workers
 from trainer.errors import ConfigError
 
 COGNITIVE: dict[str, Callable[..., VectorEnv]] = {
@@ -33,26 +35,39 @@ GAMES: dict[str, Callable[..., VectorEnv]] = {
     "pong": Pong,
 }
 OURS = GAMES | COGNITIVE
-PACKAGES = {"ale": "ale-py", "minigrid": "minigrid", "mettagrid": "mettagrid"}
+PACKAGES = {"ale": "ale-py", "minigrid": "minigrid"}
 
 
-def make_env(config: EnvConfig, share: Share) -> VectorEnv:
+def make_env(config: EnvConfig, share: Share, *, workers: int = 1) -> VectorEnv:
     """This rank's share of the environments; ConfigError where the name leads to none.
 
     A name is one of ours, `cogeval` for a mixture of the cognitive tasks, an id of Gymnasium, or
-    `package.module:function`, the import path of what makes one.
+    `package.module:function`, the import path of what makes one. Those that are not ours, which
+    step one by one, are spread over `workers` processes.
     """
+    if config.name == "cogeval" or config.name in OURS:
+        return ours(config, share)
+    if config.difficulty is not None:
+        raise ConfigError(f"env.difficulty: {config.name} has none", hint="leave it out")
+    workers = min(workers, share.count)
+    if workers == 1:
+        return foreign(config, share)
+    foreign(config, Share(share.start, 1, share.total))  # a mistake shows here, not in a process
+    return Workers(partial(foreign, config), share, count=workers)
+
+
+def ours(config: EnvConfig, share: Share) -> VectorEnv:
+    """Environments in NumPy."""
     difficulty = 0.5 if config.difficulty is None else config.difficulty
     if config.name == "cogeval":
         makers = {name: partial(maker(name), difficulty=difficulty) for name in config.tasks}
         return Mixture(share, makers)
-    if config.name in OURS:
-        return maker(config.name)(share, difficulty=difficulty)
-    if config.difficulty is not None:
-        raise ConfigError(f"env.difficulty: {config.name} has none", hint="leave it out")
-    if ":" in config.name:
-        return imported(config, share)
-    return registered(config, share)
+    return OURS[config.name](share, difficulty=difficulty)
+
+
+def foreign(config: EnvConfig, share: Share) -> VectorEnv:
+    """Environments of others."""
+    return imported(config, share) if ":" in config.name else registered(config, share)
 
 
 def maker(name: str) -> Callable[..., VectorEnv]:
@@ -76,8 +91,7 @@ def registered(config: EnvConfig, share: Share) -> VectorEnv:
                 f"env.name: {config.name} needs {package}, which is not installed",
                 hint=f"pip install {package}",
             ) from error
-        if isinstance(module, type(gymnasium)) and hasattr(gymnasium, "register_envs"):
-            gymnasium.register_envs(module)
+        gymnasium.register_envs(module)
     try:
         gymnasium.spec(config.name)
     except gymnasium.error.Error as error:
@@ -86,7 +100,22 @@ def registered(config: EnvConfig, share: Share) -> VectorEnv:
             f"env.name: there is no environment {config.name!r}",
             hint=f"did you mean {' or '.join(close)}?" if close else f"ours: {', '.join(OURS)}",
         ) from error
+    if namespace == "ale":
+        return atari(config, share)
     return GymnasiumEnv.of(partial(gymnasium.make, config.name, **config.kwargs), share)
+
+
+def atari(config: EnvConfig, share: Share) -> VectorEnv:
+    """84 × 84 pictures, four in a row, by ale-py's own vector environment."""
+    spec = gymnasium.spec(config.name)
+    envs = gymnasium.make_vec(
+        spec,
+        num_envs=share.count,
+        vectorization_mode=gymnasium.VectorizeMode.VECTOR_ENTRY_POINT,
+        autoreset_mode=AutoresetMode.SAME_STEP,
+        **config.kwargs,
+    )
+    return GymnasiumEnv(envs, share)
 
 
 def imported(config: EnvConfig, share: Share) -> VectorEnv:

@@ -1,0 +1,193 @@
+"""The program as others start it: its own process, its exit codes, its ranks."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from training import SMALL, metrics, result
+
+from trainer import parse
+from trainer.__main__ import main
+from trainer.checkpoint import Checkpoints
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(folder, *overrides, **variables):
+    """The trainer as its own process, with its output piped."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB_", "PROTEIN_"))}
+    environment = {
+        **clean,
+        "PROTEIN_RUN_DIR": str(folder),
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        **{name: str(value) for name, value in variables.items()},
+    }
+    command = [sys.executable, "-m", "trainer", *SMALL, *overrides]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process):
+    """Its exit code and what it said."""
+    said = process.communicate(timeout=100)[1]
+    return process.returncode, said
+
+
+def wait_until(reached, process):
+    """Until `reached()`, as long as the process lives."""
+    while not reached():
+        try:
+            process.wait(timeout=0.02)
+        except subprocess.TimeoutExpired:
+            continue
+        pytest.fail(f"it ended too early: {process.communicate()[1]}")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def ranks(folder, world, *overrides, run_ids=None):
+    """`world` ranks that meet; returns their exit codes and what they said."""
+    place = {"NUM_NODES": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    shared = {"PROTEIN_CHECKPOINT_DIR": folder / "shared"}
+    processes = [
+        start(
+            folder / f"{i}",
+            *overrides,
+            NODE_INDEX=i,
+            PROTEIN_RUN_ID=run_ids[i] if run_ids else "same",
+            **place,
+            **shared,
+        )
+        for i in range(world)
+    ]
+    codes, said = zip(*(finish(process) for process in processes), strict=True)
+    return list(codes), said
+
+
+def test_a_file_is_checked_without_training(tmp_path, capsys):
+    file = tmp_path / "c.yaml"
+    file.write_text("trainer:\n  gamma: 0.9\n")
+    assert main(["--check", str(file)]) == 0
+    assert "is valid" in capsys.readouterr().out
+    file.write_text("trainer:\n  gama: 0.9\n")
+    assert main(["--check", str(file)]) == 2
+    assert "c.yaml:2:3" in capsys.readouterr().err
+
+
+def test_help_names_every_key_and_its_sentence(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    for option in parse.options():
+        assert option.key in text
+        assert option.rule.sentence in text
+
+
+def test_a_mistake_in_the_config_is_exit_code_2_without_a_traceback(tmp_path):
+    code, said = finish(start(tmp_path, "trainer.gama=1"))
+    assert code == 2
+    assert "did you mean trainer.gamma?" in said
+    assert "Traceback" not in said
+
+
+def test_a_missing_gpu_is_told_at_once_with_the_file_to_use(tmp_path):
+    code, said = finish(start(tmp_path, "device=cuda", CUDA_VISIBLE_DEVICES=""))
+    assert code == 2
+    assert "+hardware=macbook" in said
+
+
+def test_training_does_not_import_what_costs_seconds(tmp_path):
+    code = (
+        "import sys\n"
+        "from trainer.__main__ import main\n"
+        f"assert main({list(SMALL)!r}) == 0\n"
+        "print([m for m in ('torch._dynamo', 'wandb', 'launcher', 'protein') if m in sys.modules])"
+    )
+    environment = {**os.environ, "PROTEIN_RUN_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    environment.pop("WANDB_MODE", None)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_two_ranks_give_what_one_gives(tmp_path):
+    settings = ("env.name=cogeval", "model.recurrence=gru", "env.num_envs=7", "device=cpu")
+    codes, said = ranks(tmp_path, 2, *settings)
+    assert codes == [0, 0], said
+    alone = start(tmp_path / "alone", *settings)
+    assert finish(alone)[0] == 0
+    one = Checkpoints(tmp_path / "alone" / "checkpoints", keep=2).load()["weights"]
+    two = Checkpoints(tmp_path / "shared", keep=2).load()["weights"]
+    assert (one - two).abs().max() < 1e-5
+    assert result(tmp_path / "0")["metrics"]["reward"] == pytest.approx(
+        result(tmp_path / "alone")["metrics"]["reward"], abs=1e-4
+    )
+    assert not (tmp_path / "1" / "result.json").exists()
+
+
+def test_ranks_of_different_runs_refuse_to_train_together(tmp_path):
+    codes, said = ranks(tmp_path, 2, run_ids=["one", "other"])
+    assert codes == [1, 1]
+    assert all("one, other" in text for text in said)
+
+
+def test_a_rank_that_dies_ends_the_others_with_a_clear_message(tmp_path):
+    place = {"NUM_NODES": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    long = ("trainer.total_timesteps=100000000",)
+    first, second = (start(tmp_path / f"{i}", *long, NODE_INDEX=i, **place) for i in range(2))
+    wait_until((tmp_path / "0" / "metrics.jsonl").exists, first)
+    second.kill()
+    assert finish(second)[0] == -signal.SIGKILL
+    code, said = finish(first)
+    assert code == 1
+    assert "rank 0 of 2 lost the others" in said
+
+
+@pytest.mark.slow
+def test_four_ranks_give_what_one_gives(tmp_path):
+    settings = ("env.name=swingup", "env.num_envs=8", "model.normalize_observation=true")
+    codes, said = ranks(tmp_path, 4, *settings)
+    assert codes == [0] * 4, said
+    alone = start(tmp_path / "alone", *settings)
+    assert finish(alone)[0] == 0
+    one = Checkpoints(tmp_path / "alone" / "checkpoints", keep=2).load()["weights"]
+    four = Checkpoints(tmp_path / "shared", keep=2).load()["weights"]
+    assert (one - four).abs().max() < 1e-4
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_ten_times_ends_as_an_undisturbed_one(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    settings = ("trainer.total_timesteps=6400", "checkpoint.interval_seconds=0")
+    assert finish(start(whole, *settings))[0] == 0
+    for kill in range(10):
+        process = start(killed, *settings)
+        wait_until(lambda goal=640 * kill + 64: steps_so_far(killed) >= goal, process)
+        process.kill()
+        assert finish(process)[0] == -signal.SIGKILL
+    assert finish(start(killed, *settings))[0] == 0
+    assert [m["step"] for m in metrics(killed)] == [m["step"] for m in metrics(whole)]
+    assert result(killed)["metrics"]["reward"] == result(whole)["metrics"]["reward"]
+    assert len(list((killed / "checkpoints").glob("checkpoint-*"))) == 2
+
+
+def steps_so_far(folder):
+    file = folder / "metrics.jsonl"
+    if not file.exists():
+        return 0
+    lines = file.read_text().splitlines()
+    try:
+        return json.loads(lines[-1])["step"] if lines else 0
+    except ValueError:
+        return 0

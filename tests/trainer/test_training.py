@@ -1,0 +1,191 @@
+"""Whole runs in this process: they learn, end as they should, and go on where they stopped."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from training import is_number, metrics, result, run_in
+
+from trainer.checkpoint import Checkpoints
+from trainer.train import as_sequences, schedule
+
+LEARN = ("trainer.total_timesteps=4096", "trainer.batch_size=512", "trainer.learning_rate=0.02")
+
+REMEMBER = ("env.difficulty=0", "model.recurrence=gru", "model.num_layers=1")
+
+
+@pytest.fixture
+def train(tmp_path, monkeypatch):
+    def run(*overrides, folder="run"):
+        code = run_in(tmp_path / folder, *overrides, monkeypatch=monkeypatch)
+        return code, tmp_path / folder
+
+    return run
+
+
+def test_a_run_hands_back_metrics_and_a_result(train):
+    code, folder = train()
+    assert code == 0
+    document = result(folder)
+    assert document["schema_version"] == 1
+    assert document["status"] == "completed"
+    assert document["cost_seconds"] > 0
+    assert document["metrics"]["steps"] == 256
+    assert is_number(document["metrics"]["reward"])
+    assert [line["step"] for line in metrics(folder)] == [64, 128, 192, 256]
+    assert all(is_number(line["time"]) for line in metrics(folder))
+
+
+def test_the_same_seed_gives_the_same_run_and_another_gives_another(train):
+    scores = [
+        result(train(*LEARN, f"seed={seed}", folder=f"{i}")[1])["metrics"]["losses/value_loss"]
+        for i, seed in enumerate([1, 1, 2])
+    ]
+    assert scores[0] == scores[1] != scores[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "best", "extra"),
+    [
+        ("countdown:Pair", 2.0, ()),
+        ("countdown:Spot", 1.0, ()),
+        ("countdown:Steer", 0.0, ("trainer.total_timesteps=8192",)),
+        ("recall", 1.0, (*REMEMBER, "trainer.total_timesteps=20000")),
+    ],
+)
+def test_every_kind_of_action_and_observation_learns(train, name, best, extra):
+    _, folder = train(*LEARN, f"env.name={name}", "evaluation.num_episodes=32", *extra)
+    assert result(folder)["metrics"]["reward"] > best - 0.25
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("trainer.batch_size=1", "trainer.total_timesteps=3"),
+        ("trainer.batch_size=33", "trainer.minibatch_size=1000"),
+        ("trainer.batch_size=50", "trainer.minibatch_size=1"),
+        ("env.num_envs=1",),
+        ("env.num_envs=1000",),
+        ("model.num_layers=0", "model.hidden_size=1"),
+        ("trainer.gamma=0", "trainer.gae_lambda=0", "trainer.entropy_coeff=0"),
+        ("trainer.gamma=1", "trainer.gae_lambda=1", "trainer.value_coeff=0"),
+        ("trainer.optimizer.type=sgd", "trainer.learning_rate_schedule=cosine"),
+        ("trainer.precision=bfloat16", "trainer.value_clip=0.2", "trainer.target_kl=1e-9"),
+        ("model.recurrence=lstm", "trainer.bptt_horizon=3", "env.num_envs=5"),
+        ("model.normalize_observation=true", "trainer.normalize_reward=true"),
+        ("env.name=cogeval", "env.num_envs=2", "evaluation.num_episodes=3"),
+        ("trainer.normalize_advantage=false", "evaluation.deterministic=false"),
+    ],
+)
+def test_every_sensible_setting_trains(train, overrides):
+    code, folder = train(*overrides)
+    assert code == 0
+    assert is_number(result(folder)["metrics"]["reward"])
+
+
+def test_a_loss_that_is_no_number_ends_the_run_as_diverged(train, capsys):
+    settings = (
+        "trainer.learning_rate=10",
+        "trainer.optimizer.type=sgd",
+        "trainer.max_grad_norm=1e30",
+    )
+    code, folder = train(*settings, "trainer.total_timesteps=64000", "trainer.value_coeff=100")
+    assert code == 3
+    assert result(folder)["status"] == "diverged"
+    assert "not a number" in capsys.readouterr().err
+    assert len(metrics(folder)) < 1000
+
+
+def weights(folder):
+    return Checkpoints(folder / "checkpoints", keep=2).load()["weights"]
+
+
+RESUMABLE = [
+    (),
+    ("model.recurrence=lstm", "trainer.bptt_horizon=4", "env.name=cogeval"),
+    ("model.normalize_observation=true", "trainer.normalize_reward=true", "env.name=swingup"),
+]
+
+
+@pytest.mark.parametrize("overrides", RESUMABLE)
+def test_a_run_that_stopped_halfway_ends_as_one_that_did_not(train, overrides):
+    """The same weights to the last bit, since the schedule is that of the whole run."""
+    settings = (*overrides, "trainer.learning_rate_schedule=constant")
+    _, whole = train(*settings, "trainer.total_timesteps=512", folder="whole")
+    _, halves = train(*settings, "trainer.total_timesteps=256", folder="halves")
+    assert not weights(halves).equal(weights(whole))
+    train(*settings, "trainer.total_timesteps=512", folder="halves")
+    assert weights(halves).equal(weights(whole))
+    assert [m["step"] for m in metrics(halves)] == [m["step"] for m in metrics(whole)]
+    assert result(halves)["metrics"]["reward"] == result(whole)["metrics"]["reward"]
+
+
+def test_the_cost_of_all_attempts_is_added_up(train):
+    _, folder = train("trainer.total_timesteps=64")
+    before = result(folder)["cost_seconds"]
+    train("trainer.total_timesteps=128")
+    assert result(folder)["cost_seconds"] > before
+
+
+def test_a_finished_run_that_is_started_again_only_scores_again(train):
+    _, folder = train()
+    first = result(folder)["metrics"]["reward"]
+    (folder / "result.json").unlink()
+    train()
+    assert result(folder)["metrics"]["reward"] == first
+    assert len(metrics(folder)) == 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_leaves_a_checkpoint_and_no_result(train, monkeypatch, number):
+    from trainer.run import Writer
+
+    report = Writer.report
+
+    def report_and_signal(writer, step, values):
+        report(writer, step, values)
+        if step == 128:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(Writer, "report", report_and_signal)
+    code, folder = train()
+    assert code == 75
+    assert not (folder / "result.json").exists()
+    assert Checkpoints(folder / "checkpoints", keep=2).load()["step"] == 192
+    code, _ = train()
+    assert code == 0
+    assert [line["step"] for line in metrics(folder)] == [64, 128, 192, 256]
+
+
+def test_a_checkpoint_of_another_configuration_is_not_gone_on_from(train, capsys):
+    train()
+    code, _ = train("trainer.gamma=0.5")
+    assert code == 2
+    assert "of another run" in capsys.readouterr().err
+
+
+def test_custom_metrics_are_reported_with_the_rest(train, monkeypatch):
+    _, folder = train("evaluation.metrics=countdown:worst_return")
+    values = result(folder)["metrics"]
+    assert values["worst_return"] <= values["reward"]
+
+
+def test_each_task_of_a_mixture_is_scored_and_the_reward_is_their_mean(train):
+    _, folder = train("env.name=cogeval", "evaluation.num_episodes=50")
+    values = result(folder)["metrics"]
+    tasks = [values[f"tasks/{name}"] for name in ("recall", "nback", "bandit", "match", "maze")]
+    assert values["reward"] == pytest.approx(np.mean(tasks))
+
+
+def test_sequences_keep_each_environments_steps_together():
+    x = torch.arange(12).view(6, 2)  # T = 6, N = 2
+    assert as_sequences(x, 3).T.tolist() == [[0, 2, 4], [1, 3, 5], [6, 8, 10], [7, 9, 11]]
+    assert as_sequences(x, 1).equal(x.view(1, 12))
+
+
+def test_schedules_fall_from_one():
+    for name, half in (("constant", 1.0), ("linear", 0.5), ("cosine", 0.5)):
+        assert schedule(name, 0.0) == 1.0
+        assert schedule(name, 0.5) == pytest.approx(half)
