@@ -92,7 +92,9 @@ def read(path: Path) -> OfflineRun | None:
 
     Raises OSError, and ImportError without wandb.
     """
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import (  # type: ignore[import-untyped]  # comes with wandb
+        DecodeError,
+    )
     from wandb.proto import wandb_internal_pb2
 
     if path.stat().st_size > MAX_LOG_BYTES:
