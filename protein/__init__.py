@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from protein.pareto import pareto_front
     from protein.settings import Settings
     from protein.space import Space, SpaceError, SpaceProblem
-    from protein.suggest import seed_for, suggest
+    from protein.suggest import seed_for
 
 __all__ = [
     "Observation",
@@ -38,7 +38,6 @@ __all__ = [
     "Suggestion",
     "pareto_front",
     "seed_for",
-    "suggest",
 ]
 
 _HOME = {
@@ -51,7 +50,6 @@ _HOME = {
     "Suggestion": "observation",
     "pareto_front": "pareto",
     "seed_for": "suggest",
-    "suggest": "suggest",
 }
 
 

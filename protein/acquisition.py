@@ -1,5 +1,5 @@
 # ruff: noqa: F722 - jaxtyping's shapes are strings, not forward references
-"""What a trial is worth: log expected improvement, per cost, if it does not fail.
+"""What a trial is worth: log expected improvement, if it does not fail, for its cost.
 
 Everything is a logarithm, so that tiny values keep their order (Ament et al. 2023, "Unexpected
 improvements to expected improvement", equation 8), and what is forbidden is -inf, never zero times
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from scipy.special import erfcx, log_ndtr
 
 from protein.encoding import Encoding
-from protein.surrogates import Surrogates
+from protein.surrogates import LogCost, Surrogates
 
 Array = NDArray[np.float64]
 
+PATIENCE = 5.0
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
@@ -34,27 +35,50 @@ def log_h(u: Float[Array, " m"]) -> Float[Array, " m"]:
     return value
 
 
-def d_log_h(u: Float[Array, " m"], value: Float[Array, " m"]) -> Float[Array, " m"]:
-    """Give the derivative of log_h, Phi(u) / h(u)."""
-    slope: Array = np.exp(log_ndtr(u) - value)
-    return slope
-
-
 @dataclass(frozen=True, slots=True)
 class Acquisition:
-    """log EI over `incumbent` - `cost_weight` * log cost + log P(feasible)."""
+    """Log expected improvement of the score over `incumbent`, plus log P(feasible)."""
 
     encoding: Encoding
     surrogates: Surrogates
     incumbent: float
-    cost_weight: float
 
     def __call__(self, U: Float[Array, "m d"]) -> Float[Array, " m"]:
         """Value snapped rows of the unit cube."""
         F = self.encoding.features(U)
         mean, variance = self.surrogates.score.predict(F)
         sd = np.sqrt(variance)
-        value = np.log(sd) + log_h((mean - self.incumbent) / sd)
-        if self.cost_weight:
-            value = value - self.cost_weight * self.surrogates.predicted_log_cost(F)
-        return value + np.log(self.surrogates.p_feasible(F))
+        improvement = np.log(sd) + log_h((mean - self.incumbent) / sd)
+        value: Array = improvement + self.surrogates.log_p_feasible(F)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Thrift:
+    """Of the rows worth at least `floor`, the worth per expected cost; the others -inf.
+
+    Dividing by cost everywhere (expected improvement per unit cost) starves sweeps in which only
+    dear trials score well: costs vary a thousandfold, an uncertain model's improvements do not.
+    """
+
+    acquisition: Acquisition
+    log_cost: LogCost
+    floor: float
+
+    def __call__(self, U: Float[Array, "m d"]) -> Float[Array, " m"]:
+        """Value snapped rows of the unit cube."""
+        return self.of(U, self.acquisition(U))
+
+    def of(self, U: Float[Array, "m d"], worth: Float[Array, " m"]) -> Float[Array, " m"]:
+        """Value rows whose worth is known."""
+        per_cost = worth - self.log_cost.predict(self.acquisition.encoding.features(U))
+        return np.where(worth >= self.floor, per_cost, -np.inf)
+
+
+def patience(skill: float) -> float:
+    """Give the factor of improvement that may be traded for a cheaper trial, 1 to PATIENCE.
+
+    A model that does not predict scores cannot tell which cheap trial is worth its money: below a
+    skill of 0.6 nothing is traded, from 0.9 on everything.
+    """
+    return 1.0 + (PATIENCE - 1.0) * min(max((skill - 0.6) / 0.3, 0.0), 1.0)

@@ -48,9 +48,11 @@ def reflect(U: Float[Array, "m d"]) -> Float[Array, "m d"]:
     return folded
 
 
-def unlike(rows: Float[Array, "m d"], taken: Float[Array, "k d"]) -> NDArray[np.bool_]:
-    """Tell which rows differ from all those taken."""
-    if len(taken) == 0:
-        return np.ones(len(rows), dtype=bool)
-    known = {row.tobytes() for row in np.round(taken, 9) + 0.0}
+def known_rows(taken: Float[Array, "k d"]) -> frozenset[bytes]:
+    """Give what `unlike` compares with."""
+    return frozenset(row.tobytes() for row in np.round(taken, 9) + 0.0)
+
+
+def unlike(rows: Float[Array, "m d"], known: frozenset[bytes]) -> NDArray[np.bool_]:
+    """Tell which rows differ from all those known."""
     return np.array([row.tobytes() not in known for row in np.round(rows, 9) + 0.0])

@@ -6,6 +6,8 @@ computer experiments"), on a torus, so that corners are not preferred, and greed
 on from whatever was tried already.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
@@ -19,20 +21,32 @@ _POOL = 512
 
 
 def initial_row(
-    encoding: Encoding, taken: Float[Array, "k d"], rng: np.random.Generator
+    encoding: Encoding,
+    taken: Float[Array, "k d"],
+    allowed: Callable[[Float[Array, "m d"]], NDArray[np.bool_]],
+    rng: np.random.Generator,
 ) -> Float[Array, " d"]:
-    """Give the next row of a space-filling design beside the rows taken."""
-    if len(taken) == 0:
+    """Give the next row of a space-filling design beside the rows taken.
+
+    ValueError if none of many rows is allowed.
+    """
+    if len(taken) == 0 and allowed(encoding.center[None])[0]:
         return encoding.center
-    pool = encoding.snap(from_prior(encoding, stratified(_POOL, encoding.dimension, rng)))
-    row: Array = pool[np.argmin(crowding(encoding, pool, taken))]
-    return row
+    for size in (_POOL, 16 * _POOL):
+        pool = encoding.snap(from_prior(encoding, stratified(size, encoding.dimension, rng)))
+        pool = pool[allowed(pool)]
+        if len(pool):
+            row: Array = pool[np.argmin(crowding(encoding, pool, taken))]
+            return row
+    raise ValueError(f"none of {17 * _POOL} parameters is accepted by the constraint")
 
 
 def crowding(
     encoding: Encoding, pool: Float[Array, "m d"], taken: Float[Array, "k d"]
 ) -> Float[Array, " m"]:
     """Give the MaxPro criterion of each row of the pool against those taken; low is empty space."""
+    if len(taken) == 0:
+        return np.zeros(len(pool))
     gap = np.abs(pool[:, None, :] - taken)
     gap = np.minimum(gap, 1.0 - np.minimum(gap, 1.0))
     gap[..., encoding.is_categorical] = 0.5 * (gap[..., encoding.is_categorical] > 0)

@@ -2,31 +2,30 @@
 """From what is known to what should be tried: the optimizer as one pure function."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # ships no types
 
-from protein.acquisition import Acquisition
-from protein.candidates import around, everywhere, unlike
+from protein.data import Data
 from protein.encoding import Encoding, rows
 from protein.initial import initial_row
 from protein.observation import Observation, Suggestion, Value
 from protein.pareto import sign
+from protein.search import search
 from protein.settings import Settings
 from protein.space import Space
-from protein.surrogates import Data, Surrogates, learn
+from protein.surrogates import Surrogates, learn
 
 Array = NDArray[np.float64]
+Constraint = Callable[[Mapping[str, Value]], bool]
 
 _MODEL_NEEDS = 2  # successes before a model says more than a space-filling design
-_EVERYWHERE = 512
-_AROUND = 256
-_ROUNDS = 4
-_ELITE = 8
 
 
 @dataclass(slots=True)
@@ -53,29 +52,56 @@ def suggest(
     pending: Sequence[Mapping[str, Value]],
     seed: int,
     *,
+    constraint: Constraint | None = None,
     memo: Memo | None = None,
 ) -> Suggestion:
     """Suggest the next trial. The same arguments give the same suggestion; `memo` saves time only.
 
-    `pending` are the parameters of trials that run now. Observations whose values do not fit the
-    space (an unknown category) are left out.
+    `pending` are the parameters of trials that run now. Only parameters (fixed values included)
+    that `constraint` accepts are suggested; ValueError if none are found. Observations whose values
+    do not fit the space (an unknown category) are left out. Linear algebra runs on one thread, so
+    that the number of cores does not change the last bits.
     """
-    encoding = Encoding(space)
     if not space.parameters:
         return Suggestion(dict(space.fixed), {"origin": "initial"})
+    with _libraries().limit(limits=1):
+        return _suggest(space, settings, observed, pending, seed, constraint, memo)
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _suggest(
+    space: Space,
+    settings: Settings,
+    observed: Sequence[Observation],
+    pending: Sequence[Mapping[str, Value]],
+    seed: int,
+    constraint: Constraint | None,
+    memo: Memo | None,
+) -> Suggestion:
+    encoding = Encoding(space)
     rng = np.random.default_rng(seed)
     data = Data.of(encoding, settings, observed)
     waiting, _ = rows(encoding, pending)
     waiting = waiting[np.lexsort(waiting.T)]
+
+    def allowed(U: Float[Array, "m d"]) -> NDArray[np.bool_]:
+        if constraint is None:
+            return np.ones(len(U), dtype=bool)
+        return np.array([bool(constraint(encoding.decode(row))) for row in U])
+
     taken = np.vstack([data.U, data.failed, waiting])
     if len(taken) < settings.num_random_samples or len(data.U) < _MODEL_NEEDS:
-        row = initial_row(encoding, taken, rng)
+        row = initial_row(encoding, taken, allowed, rng)
         return Suggestion(encoding.decode(row), {"origin": "initial"})
     surrogates = _learned(encoding, data, settings, memo)
-    row, info = _search(encoding, surrogates, data, waiting, taken, rng)
-    if "predicted_score" in info:
-        info["predicted_score"] *= sign(settings.goal)
-    return Suggestion(encoding.decode(row), info)
+    row = search(encoding, surrogates, data, waiting, allowed, rng)
+    if not allowed(row[None])[0]:
+        raise ValueError("no parameters were found that the constraint accepts")
+    return Suggestion(encoding.decode(row), explain(encoding, settings, surrogates, row))
 
 
 def _learned(encoding: Encoding, data: Data, settings: Settings, memo: Memo | None) -> Surrogates:
@@ -88,51 +114,22 @@ def _learned(encoding: Encoding, data: Data, settings: Settings, memo: Memo | No
     return surrogates
 
 
-def _search(
+def explain(
     encoding: Encoding,
+    settings: Settings,
     surrogates: Surrogates,
-    data: Data,
-    waiting: Float[Array, "p d"],
-    taken: Float[Array, "t d"],
-    rng: np.random.Generator,
-) -> tuple[Array, dict[str, Any]]:
-    expecting = surrogates.expecting(encoding.features(waiting))
-    at_known = surrogates.score.predict_mean(encoding.features(data.U))
-    acquisition = Acquisition(encoding, expecting, float(at_known.max()), cost_weight=0.0)
-    best_known = data.U[np.argsort(-at_known, kind="stable")[:_ELITE]]
-    pool = np.vstack(
-        [
-            everywhere(encoding, _EVERYWHERE, rng),
-            around(encoding, best_known, _AROUND, 0.2, rng),
-        ]
-    )
-    value = np.where(unlike(pool, taken), acquisition(pool), -np.inf)
-    width = 0.1
-    for _ in range(_ROUNDS):
-        elite = pool[np.argsort(-value, kind="stable")[:_ELITE]]
-        near = around(encoding, elite, _AROUND // 2, width, rng)
-        pool = np.vstack([pool, near])
-        value = np.concatenate([value, np.where(unlike(near, taken), acquisition(near), -np.inf)])
-        width *= 0.4
-    if np.isneginf(value).all():  # every value of a small space was tried
-        value = acquisition(pool)
-    row = pool[int(np.argmax(value))]
-    return row, _explain(encoding, surrogates, row, float(at_known.max()))
-
-
-def _explain(
-    encoding: Encoding, surrogates: Surrogates, row: Float[Array, " d"], incumbent: float
+    row: Float[Array, " d"],
 ) -> dict[str, Any]:
+    """Say why a row is tried: "exploit" if it is expected to be the best yet, else "explore"."""
     F = encoding.features(row[None])
     mean, variance = (float(x[0]) for x in surrogates.score.predict(F))
-    sd = variance**0.5
-    low, middle, high = (surrogates.scale.backward(mean + k * sd) for k in (-1, 0, 1))
+    score, score_sd = surrogates.scale.backward_with_sd(mean, variance**0.5)
     info: dict[str, Any] = {
-        "origin": "exploit" if mean >= incumbent else "explore",
-        "predicted_score": middle,
-        "predicted_score_sd": 0.5 * (high - low),
-        "p_feasible": float(surrogates.p_feasible(F)[0]),
+        "origin": "exploit" if mean >= surrogates.incumbent else "explore",
+        "predicted_score": sign(settings.goal) * score,
+        "predicted_score_sd": score_sd,
+        "p_feasible": float(np.exp(surrogates.log_p_feasible(F)[0])),
     }
     if surrogates.log_cost is not None:
-        info["predicted_cost"] = float(np.exp(surrogates.predicted_log_cost(F)[0]))
+        info["predicted_cost"] = float(np.exp(surrogates.log_cost.predict(F)[0]))
     return info

@@ -1,132 +1,83 @@
 # ruff: noqa: F722 - jaxtyping's shapes are strings, not forward references
-"""What the observations teach: a process for the score, one for log cost, one for feasibility.
+"""What the observations teach: a process for the score, one for log cost, one for feasibility."""
 
-Inside, larger scores are better. Rows are sorted before anything is computed from them, so that
-the order in which trials finished changes nothing.
-"""
-
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.special import log_ndtr
 
 from protein import gp
-from protein.encoding import Encoding, rows
-from protein.observation import Observation
-from protein.pareto import sign
-from protein.settings import Settings
+from protein.compress import merge, spread_by_rank
+from protein.data import Data
+from protein.encoding import Encoding
+from protein.scale import Scale
 
 Array = NDArray[np.float64]
 
-_LOW_TAIL = 2.0  # robust deviations below the median from where on bad is just bad
-_FIT_ROWS = 200  # rows that theta is fitted on; all rows are conditioned on
+_SCORE_ROWS = 150  # rows that the score's hyperparameters are fitted on
+_OTHER_ROWS = 100  # the same for cost and feasibility, which are smoother
+_ROWS = 1000  # rows that a process is conditioned on; of more, the worse are merged
+_LABEL_VARIANCE = 0.25  # how soft the step from failing to succeeding is
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
-    """The monotone map from scores (larger is better) to what the score process models.
+class Feasibility:
+    """P(a trial succeeds): a process on labels, +1 for a success and -1 for a failure.
 
-    Standardised by median and interquartile range, the low tail compressed logarithmically: a
-    diverged run says "bad", not how bad. Then standardised again by mean and deviation.
+    Least-squares classification (Rasmussen & Williams 2006, section 6.5): as good here as
+    Laplace's approximation would be, at the price of a regression. Far from all data it returns
+    to the share of successes seen.
     """
 
-    median: float
-    spread: float
+    process: gp.GP
+    mean_label: float
+
+    def log_p(self, F: Float[Array, "m D"]) -> Float[Array, " m"]:
+        """Give the logarithm of the probability at rows F."""
+        mean, variance = self.process.predict(F)
+        log_p: Array = log_ndtr((mean + self.mean_label) / np.sqrt(_LABEL_VARIANCE + variance))
+        return log_p
+
+
+@dataclass(frozen=True, slots=True)
+class LogCost:
+    """The logarithm of a trial's cost."""
+
+    process: gp.GP
     mean: float
     deviation: float
 
-    @classmethod
-    def of(cls, scores: Float[Array, " n"]) -> "Scale":
-        """Learn the map. Equal scores map to 0."""
-        low, median, high = np.quantile(scores, [0.25, 0.5, 0.75])
-        spread = (high - low) / 1.349 or float(scores.std()) or 1.0
-        squeezed = _squeeze((scores - median) / spread)
-        return cls(median, spread, float(squeezed.mean()), float(squeezed.std()) or 1.0)
-
-    def forward(self, scores: Float[Array, " n"]) -> Float[Array, " n"]:
-        """Map scores; rounded, so that an affine change of all scores changes nothing."""
-        squeezed = _squeeze((scores - self.median) / self.spread)
-        rounded: Array = np.round((squeezed - self.mean) / self.deviation, 9)
-        return rounded
-
-    def backward(self, z: float) -> float:
-        """Map a modelled value to a score."""
-        t = z * self.deviation + self.mean
-        if t < -_LOW_TAIL:
-            t = -_LOW_TAIL - math.expm1(min(-_LOW_TAIL - t, 50.0))
-        return float(t * self.spread + self.median)
-
-
-def _squeeze(t: Float[Array, " n"]) -> Float[Array, " n"]:
-    beyond = np.maximum(-_LOW_TAIL - t, 0.0)
-    squeezed: Array = np.where(t < -_LOW_TAIL, -_LOW_TAIL - np.log1p(beyond), t)
-    return squeezed
-
-
-@dataclass(frozen=True, slots=True)
-class Data:
-    """Observations as arrays; scores with larger better. All rows sorted."""
-
-    U: Array  # [n, d] successes
-    score: Array  # [n]
-    cost: Array  # [n], NaN where unknown
-    failed: Array  # [f, d]
-
-    @classmethod
-    def of(cls, encoding: Encoding, settings: Settings, observed: Sequence[Observation]) -> "Data":
-        """Sort observations into successes and failures."""
-        good = [o for o in observed if o.succeeded]
-        U, kept = rows(encoding, [o.params for o in good])
-        good = [good[index] for index in kept]
-        score = np.array([sign(settings.goal) * float(o.score or 0.0) for o in good])
-        cost = np.array([_cost(o, settings) for o in good])
-        failed, _ = rows(encoding, [o.params for o in observed if not o.succeeded])
-        order = np.lexsort((cost, score, *U.T)) if len(U) else np.empty(0, dtype=np.int64)
-        return cls(U[order], score[order], cost[order], failed[np.lexsort(failed.T)])
-
-    @property
-    def key(self) -> tuple[bytes, ...]:
-        """What the surrogates are a function of."""
-        return tuple(a.tobytes() for a in (self.U, self.score, self.cost, self.failed))
-
-
-def _cost(observation: Observation, settings: Settings) -> float:
-    cost = observation.cost
-    if cost is None and settings.cost_parameter is not None:
-        value = observation.params.get(settings.cost_parameter)
-        cost = None if isinstance(value, str) else value
-    return math.nan if cost is None or not math.isfinite(cost) else float(cost)
+    def predict(self, F: Float[Array, "m D"]) -> Float[Array, " m"]:
+        """Give the expected logarithm at rows F."""
+        log_cost: Array = self.process.predict_mean(F) * self.deviation + self.mean
+        return log_cost
 
 
 @dataclass(frozen=True, slots=True)
 class Surrogates:
-    """The beliefs about score, log cost (None if unknown) and feasibility (None if certain)."""
+    """The beliefs about score, log cost (None if unknown) and feasibility (None if certain).
+
+    `skill` is the share of the scores' variance that the score process predicts for rows left out,
+    at most 1, below 0 where it misleads. `at_known` [n] is what it expects at each success.
+    """
 
     score: gp.GP
     scale: Scale
-    log_cost: gp.GP | None
-    cost_scale: tuple[float, float]
-    feasible: gp.GP | None
-    prevalence: float
+    log_cost: LogCost | None
+    feasibility: Feasibility | None
+    skill: float
+    at_known: Array
 
-    def p_feasible(self, F: Float[Array, "m D"]) -> Float[Array, " m"]:
-        """Give the probability that a trial succeeds."""
-        if self.feasible is None:
-            return np.ones(len(F))
-        mean, variance = self.feasible.predict(F)
-        p: Array = ndtr((mean + self.prevalence) / np.sqrt(0.25 + variance))
-        return np.clip(p, 1e-6, 1.0)
+    @property
+    def incumbent(self) -> float:
+        """The best score that is expected at a success: no lucky draw of the noise."""
+        return float(self.at_known.max())
 
-    def predicted_log_cost(self, F: Float[Array, "m D"]) -> Float[Array, " m"]:
-        """Give the expected logarithm of the cost, 0 where costs are unknown."""
-        if self.log_cost is None:
-            return np.zeros(len(F))
-        mean, deviation = self.cost_scale
-        return self.log_cost.predict_mean(F) * deviation + mean
+    def log_p_feasible(self, F: Float[Array, "m D"]) -> Float[Array, " m"]:
+        """Give log P(a trial succeeds)."""
+        return np.zeros(len(F)) if self.feasibility is None else self.feasibility.log_p(F)
 
     def expecting(self, F: Float[Array, "k D"]) -> "Surrogates":
         """Believe that pending trials will score what is predicted."""
@@ -137,43 +88,55 @@ def learn(encoding: Encoding, data: Data) -> Surrogates:
     """Fit all surrogates to at least one success."""
     F = encoding.features(data.U)
     scale = Scale.of(data.score)
-    score = _fitted(encoding, F, scale.forward(data.score))
-    log_cost, cost_scale = _learn_cost(encoding, F, data.cost)
-    feasible, prevalence = None, 0.0
-    if len(data.failed):
-        both = np.vstack([F, encoding.features(data.failed)])
-        label = np.concatenate([np.ones(len(F)), -np.ones(len(data.failed))])
-        prevalence = float(label.mean())
-        feasible = _fitted(encoding, both, label - prevalence)
-    return Surrogates(score, scale, log_cost, cost_scale, feasible, prevalence)
+    y = scale.forward(data.score)
+    score = _fitted(encoding, F, y, _SCORE_ROWS)
+    return Surrogates(
+        score,
+        scale,
+        _learn_cost(encoding, F, data.cost),
+        _learn_feasibility(encoding, F, encoding.features(data.failed)),
+        _skill(F, y, score),
+        score.predict_mean(F),
+    )
+
+
+def _learn_feasibility(
+    encoding: Encoding, good: Float[Array, "n D"], failed: Float[Array, "f D"]
+) -> Feasibility | None:
+    if len(failed) == 0:
+        return None
+    label = np.concatenate([np.ones(len(good)), -np.ones(len(failed))])
+    mean = float(label.mean())
+    process = _fitted(encoding, np.vstack([good, failed]), label - mean, _OTHER_ROWS)
+    return Feasibility(process, mean)
 
 
 def _learn_cost(
     encoding: Encoding, F: Float[Array, "n D"], cost: Float[Array, " n"]
-) -> tuple[gp.GP | None, tuple[float, float]]:
+) -> LogCost | None:
+    """Learn from known costs; a cost of 0 counts as a tenth of the smallest positive one."""
     known = np.isfinite(cost)
-    positive = cost[known & (cost > 0)] if known.any() else cost[known]
+    positive = cost[known & (np.nan_to_num(cost) > 0)]
     if len(positive) < 2 or positive.max() <= positive.min() * (1 + 1e-9):
-        return None, (0.0, 1.0)
+        return None
     log_cost = np.log(np.maximum(cost[known], positive.min() / 10.0))
     mean, deviation = float(log_cost.mean()), float(log_cost.std())
     targets = np.round((log_cost - mean) / deviation, 9)
-    return _fitted(encoding, F[known], targets), (mean, deviation)
+    return LogCost(_fitted(encoding, F[known], targets, _OTHER_ROWS), mean, deviation)
 
 
-def _fitted(encoding: Encoding, F: Float[Array, "n D"], y: Float[Array, " n"]) -> gp.GP:
-    group = encoding.group
+def _fitted(
+    encoding: Encoding, F: Float[Array, "n D"], y: Float[Array, " n"], fit_rows: int
+) -> gp.GP:
     prior = gp.Prior.for_dimension(encoding.dimension)
-    chosen = _spread_of(len(y), y)
-    theta = gp.fit(F[chosen], y[chosen], group, prior=prior)
-    return gp.condition(F, y, group, theta)
+    chosen = spread_by_rank(y, fit_rows)
+    theta = gp.fit(F[chosen], y[chosen], encoding.group, prior=prior)
+    few = merge(F, y, F / np.exp(theta[:-2])[encoding.group], limit=_ROWS)
+    return gp.condition(few.X, few.y, encoding.group, theta, few.weight)
 
 
-def _spread_of(n: int, y: Float[Array, " n"]) -> NDArray[np.int64]:
-    """Choose at most _FIT_ROWS rows: the best third, and evenly over the rest by rank."""
-    if n <= _FIT_ROWS:
-        return np.arange(n)
-    order = np.argsort(-y, kind="stable")
-    best = _FIT_ROWS // 3
-    rest = order[best:][np.linspace(0, n - best - 1, _FIT_ROWS - best).astype(np.int64)]
-    return np.sort(np.concatenate([order[:best], rest]))
+def _skill(F: Float[Array, "n D"], y: Float[Array, " n"], score: gp.GP) -> float:
+    chosen = spread_by_rank(y, _SCORE_ROWS)
+    few = gp.condition(F[chosen], y[chosen], score.group, score.theta)
+    variance = float(few.y.var())
+    return 1.0 - float((few.leave_one_out() ** 2).mean()) / variance if variance > 0 else 0.0

@@ -1,0 +1,79 @@
+"""The command: `python -m benchmarks.optimizer run|table|speed`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.optimizer.peers import PEERS
+from benchmarks.optimizer.problems import FAMILIES
+from benchmarks.optimizer.simulate import simulate
+from benchmarks.optimizer.table import table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.optimizer", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="run sweeps; those already in the file are left out")
+    run.add_argument("--peers", nargs="+", default=["protein", "random"], choices=PEERS)
+    run.add_argument("--label", help="a name for the only peer, in place of its own")
+    run.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES)
+    run.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    run.add_argument("--trials", type=int, default=50)
+    run.add_argument("--workers", type=int, nargs="+", default=[1])
+    show = commands.add_parser("table", help="print the table of a file")
+    show.add_argument("--peers", nargs="+", help="only these")
+    show.add_argument("--problems", action="store_true", help="each problem, not each family")
+    for command in (run, show):
+        command.add_argument("--file", type=Path, default=Path("benchmarks/results/sweeps.jsonl"))
+    arguments = parser.parse_args()
+    if arguments.command == "run":
+        _run(arguments)
+    else:
+        lines = _read(arguments.file)
+        peers = arguments.peers or sorted({line["peer"] for line in lines})
+        print(table([line for line in lines if line["peer"] in peers], arguments.problems))
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    if not file.exists():
+        return []
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    keys = ("peer", "family", "problem", "seed", "workers", "trials")
+    done = {tuple(line[key] for key in keys) for line in _read(arguments.file)}
+    arguments.file.parent.mkdir(parents=True, exist_ok=True)
+    for family, seed, problem, workers, peer in _plan(arguments):
+        label = arguments.label or peer
+        if (label, family, problem.name, seed, workers, arguments.trials) in done:
+            continue
+        optimizer = PEERS[peer](problem.space, seed)
+        trace, cpu = simulate(
+            problem, optimizer, workers=workers, trials=arguments.trials, seed=seed
+        )
+        line = {
+            "peer": label, "family": family, "problem": problem.name, "seed": seed,
+            "workers": workers, "trials": arguments.trials, "cpu_seconds": round(cpu, 3),
+            "best": problem.best, "typical": problem.typical,
+            "trace": [list(asdict(one).values()) for one in trace],
+        }  # fmt: skip
+        with arguments.file.open("a") as out:
+            out.write(json.dumps(line) + "\n")
+        print(f"{label} {problem.name} seed {seed} workers {workers}: {cpu:.1f} s", file=sys.stderr)
+
+
+def _plan(arguments: argparse.Namespace) -> Iterator[tuple[str, int, Any, int, str]]:
+    for family in arguments.families:
+        for seed in arguments.seeds:
+            for problem in FAMILIES[family](seed):
+                for workers in arguments.workers:
+                    for peer in arguments.peers:
+                        yield family, seed, problem, workers, peer
+
+
+main()
