@@ -6,10 +6,7 @@ file, in the task or hardware file that it names, or on the command line.
 
 import dataclasses
 import difflib
-import importlib.util
 import math
-import re
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +15,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from launcher import catalogue, yamlio
-from launcher.complaints import complaints, kind_of, near, safe_name, where_it_belongs
+from launcher.choices import choices, cost_parameter
+from launcher.complaints import complaints, kind_of, safe_name, where_it_belongs
 from launcher.config import LAUNCHER_KEYS, SweepConfig
 from launcher.errors import Problem
 from launcher.overrides import COMMAND_LINE, Override, parse_overrides, put, take
@@ -29,20 +27,11 @@ from launcher.parameters import (
     override_range,
     pin,
     space_problems,
-    tuned_names,
 )
 from launcher.sections import spelled_out, with_hardware_file, with_task_file
+from launcher.wandb_keys import without_wandb_keys
 from launcher.yamlio import Node, Place
 
-METHODS = ("protein", "random", "sobol", "grid")
-_OTHER_METHOD = re.compile(r"optuna:\w+|[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_WANDB_METHODS = {"bayes": "protein", "random": "random", "grid": "grid"}
-CLOUDS = (
-    "local", "simulated", "aws", "gcp", "azure", "kubernetes", "slurm", "lambda", "runpod", "vast",
-    "nebius", "oci", "ibm", "scp", "vsphere", "cudo", "fluidstack", "paperspace", "do",
-    "hyperbolic", "primeintellect", "seeweb", "shadeform", "ssh",
-)  # fmt: skip
-"""This machine, virtual time, and the clouds of SkyPilot 0.14."""
 _TOP = (*(name for name in SweepConfig.model_fields if name != "source"), "method", "metric")
 
 
@@ -102,7 +91,7 @@ def _root(node: Node | None, file: Path, problems: list[Problem]) -> Node | None
 def _config(
     root: Node, path: Path, overrides: list[Override], problems: list[Problem]
 ) -> SweepConfig | None:
-    root = _without_wandb_keys(root, problems)
+    root = without_wandb_keys(root, problems)
     sections, values = _sorted_out(root, overrides, problems)
     for override in sections:
         if len(override.path) == 1:
@@ -118,7 +107,7 @@ def _config(
     problems.extend(_not_finite(root, ()))
     root = _with_parameters(root, ranges, values, problems)
     root = _with_name_and_tags(spelled_out(root, problems), path, overrides)
-    problems.extend(_choices(root))
+    problems.extend(choices(root))
     if "source" in root.entries:
         place = root.entries["source"].key_place
         problems.append(place.problem("source", "is no key here", where_it_belongs(["source"])))
@@ -139,51 +128,6 @@ def _plain(root: Node) -> dict[str, Any]:
             inner[key] = tuple(inner[key])
     plain.pop("source", None)  # complained about already
     return plain
-
-
-def _without_wandb_keys(root: Node, problems: list[Problem]) -> Node:
-    """Move W&B's top-level `method` and `metric` below `sweep`; both must say the same."""
-    entries = dict(root.entries)
-    method, metric = entries.pop("method", None), entries.pop("metric", None)
-    defaults: dict[str, Node] = {}
-    if method is not None:
-        known = _WANDB_METHODS.get(str(method.value))
-        if known is None:
-            hint = near(method.value, _WANDB_METHODS)
-            problems.append(method.place.problem("method", f"W&B has no {kind_of(method)}", hint))
-        else:
-            defaults["method"] = replace(method, value=known)
-    if metric is not None and metric.is_mapping:
-        unknown = [key for key in metric.entries if key not in ("name", "goal", "target")]
-        for key in unknown:
-            place = metric.entries[key].key_place
-            problems.append(place.problem(f"metric.{key}", "is no key here", "name and goal"))
-        defaults |= {
-            to: metric.entries[key]
-            for key, to in (("name", "metric"), ("goal", "goal"))
-            if key in metric.entries
-        }
-    elif metric is not None:
-        hint = "`metric: {name: reward, goal: maximize}`, or `sweep: {metric: reward}`"
-        problems.append(metric.place.problem("metric", "must be a mapping here", hint))
-    sweep = entries.get("sweep")
-    if not defaults or (sweep is not None and not sweep.is_mapping):
-        return root.with_entries(entries)
-    own = sweep.entries if sweep is not None else {}
-    problems.extend(_contradictions(defaults, own))
-    base = sweep or Node({}, root.place)
-    return root.with_entries({**entries, "sweep": base.with_entries({**defaults, **own})})
-
-
-def _contradictions(defaults: dict[str, Node], own: Any) -> Iterator[Problem]:
-    for key, node in defaults.items():
-        other: Node | None = own.get(key)
-        if other is None or other.value == node.value:
-            continue
-        if key == "method" and node.value == "protein" and other.value not in METHODS[1:]:
-            continue  # W&B's `bayes` stands for any optimizer that learns
-        message = f"{kind_of(other)} contradicts {kind_of(node)} in line {node.place.line}"
-        yield other.place.problem(f"sweep.{key}", message, "keep one of them")
 
 
 def _sorted_out(
@@ -243,7 +187,7 @@ def _with_parameters(
     hardware = root.get("hardware")
     problems.extend(clashes(flat, _leaves(hardware) if hardware is not None else {}))
     problems.extend(space_problems(flat))
-    problems.extend(_cost_parameter(sweep, flat))
+    problems.extend(cost_parameter(sweep, flat))
     return put(root, ("sweep", "parameters"), replace(node, value=dict(flat)))
 
 
@@ -259,16 +203,6 @@ def _leaves(node: Node, prefix: str = "") -> Flat:
     return leaves
 
 
-def _cost_parameter(sweep: Node, flat: Flat) -> Iterator[Problem]:
-    node = sweep.entries.get("cost_parameter")
-    if node is None or not isinstance(node.value, str):
-        return
-    names = list(tuned_names(flat))
-    if node.value not in names:
-        message = f"{kind_of(node)} is not searched"
-        yield node.place.problem("sweep.cost_parameter", message, near(node.value, names))
-
-
 def _with_name_and_tags(root: Node, path: Path, overrides: list[Override]) -> Node:
     run, user = take(overrides, "run"), take(overrides, "user")
     name = root.get("name")
@@ -282,29 +216,6 @@ def _with_name_and_tags(root: Node, path: Path, overrides: list[Override]) -> No
         items = (*(tags.items if tags else ()), replace(user.node, value=f"user:{user.node.text}"))
         root = put(root, ("wandb", "tags"), Node(items, COMMAND_LINE))
     return root
-
-
-def _choices(root: Node) -> Iterator[Problem]:
-    """Check what the models cannot: the optimizer and the cloud."""
-    method = root.get("sweep", "method")
-    if method is not None and isinstance(method.value, str):
-        if method.value not in METHODS and not _OTHER_METHOD.fullmatch(method.value):
-            hint = near(method.value, (*METHODS, "optuna:TPESampler", "my_module:my_suggest"))
-            message = f"no optimizer is called {kind_of(method)}"
-            yield method.place.problem("sweep.method", message, hint)
-        elif ":" in method.value and not method.value.startswith("optuna:"):
-            yield from _module_problem(method)
-    cloud = root.get("execution", "cloud")
-    if cloud is not None and isinstance(cloud.value, str) and cloud.value not in CLOUDS:
-        message = f"no cloud is called {kind_of(cloud)}"
-        yield cloud.place.problem("execution.cloud", message, near(cloud.value, CLOUDS))
-
-
-def _module_problem(method: Node) -> Iterator[Problem]:
-    package = str(method.value).split(":")[0].split(".")[0]  # finding a submodule runs code
-    if package not in sys.modules and importlib.util.find_spec(package) is None:
-        message = f"there is no module {yamlio.shown(package)}"
-        yield method.place.problem("sweep.method", message, "is it installed, or on PYTHONPATH?")
 
 
 def _not_finite(node: Node, path: tuple[str, ...]) -> Iterator[Problem]:

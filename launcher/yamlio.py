@@ -7,29 +7,25 @@ https://yaml.org/spec/1.2.2/#103-core-schema; a number that a float or a 64-bit 
 is an error instead of infinity or zero. `<<` merges, as it does in YAML 1.1.
 """
 
-import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from launcher import yamlcore
 from launcher.errors import Problem
+from launcher.nodes import Node, Place, shown
+from launcher.yamlout import dump
+
+__all__ = ["Node", "Parsed", "Place", "dump", "parse", "read", "shown"]
 
 MAX_BYTES = 256 * 1024  # a sweep file has a few kilobytes
 MAX_DEPTH = 64
 MAX_NODES = 20_000  # values, after aliases are expanded
 
-Scalar = str | int | float | bool | None
-
-_NULL = re.compile(r"(?:null|Null|NULL|~|)")
-_BOOL = re.compile(r"(?:true|True|TRUE|false|False|FALSE)")
-_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_INF = re.compile(r"[-+]?\.(?:inf|Inf|INF)")
-_NAN = re.compile(r"\.(?:nan|NaN|NAN)")
 _UNPRINTABLE = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
@@ -39,101 +35,11 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where something stands: line and column count from 1; 0 means the whole file."""
-
-    file: Path
-    line: int = 0
-    column: int = 0
-
-    def problem(self, key: str, message: str, hint: str = "") -> Problem:
-        """Give the problem that stands here."""
-        return Problem(self.file, self.line, self.column, shown(key, 120), message, hint)
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A value, where it stands, and where its key stands if it has one.
-
-    `value` is a scalar, a tuple of nodes, or a dict from text to nodes. `text` is a scalar as it
-    was written. `size` counts the values inside, this one included.
-    """
-
-    value: Any
-    place: Place
-    key: Place | None = None
-    text: str = ""
-    size: int = 1
-
-    @property
-    def key_place(self) -> Place:
-        """Where the key stands; the value's place for what has no key."""
-        return self.key or self.place
-
-    @property
-    def is_mapping(self) -> bool:
-        """Whether this maps keys to nodes."""
-        return isinstance(self.value, dict)
-
-    @property
-    def is_list(self) -> bool:
-        """Whether this is a list of nodes."""
-        return isinstance(self.value, tuple)
-
-    @property
-    def entries(self) -> Mapping[str, "Node"]:
-        """The keys and nodes of a mapping; nothing for anything else."""
-        return self.value if isinstance(self.value, dict) else {}
-
-    @property
-    def items(self) -> tuple["Node", ...]:
-        """The nodes of a list; nothing for anything else."""
-        return self.value if isinstance(self.value, tuple) else ()
-
-    def get(self, *path: str) -> "Node | None":
-        """Give the node under a path of keys, None where there is none."""
-        node: Node | None = self
-        for key in path:
-            node = None if node is None else node.entries.get(key)
-        return node
-
-    def nearest(self, path: tuple[str | int, ...]) -> "Node":
-        """Give the deepest node that exists on a path."""
-        node = self
-        for part in path:
-            if isinstance(part, int) and part < len(node.items):
-                node = node.items[part]
-            elif str(part) in node.entries:
-                node = node.entries[str(part)]
-            else:
-                break
-        return node
-
-    def plain(self) -> Any:
-        """Give the value as dicts, lists and scalars."""
-        if isinstance(self.value, dict):
-            return {key: node.plain() for key, node in self.value.items()}
-        if isinstance(self.value, tuple):
-            return [node.plain() for node in self.value]
-        return self.value
-
-    def with_entries(self, entries: Mapping[str, "Node"]) -> "Node":
-        """Give the same mapping with other entries."""
-        return replace(self, value=dict(entries))
-
-
-@dataclass(frozen=True, slots=True)
 class Parsed:
     """What a text holds, None if it cannot be read at all, and what is wrong with it."""
 
     node: Node | None
     problems: tuple[Problem, ...] = ()
-
-
-def shown(text: str, limit: int = 60) -> str:
-    """Give a text of a stranger as one short printable line."""
-    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 
 def read(file: Path, *, label: Path | None = None) -> Parsed:
@@ -314,9 +220,7 @@ class _Builder:
             return Node(self._resolved(text, place), place, text=text)
         if tag in (None, "!", f"{_CORE}str"):
             return Node(text, place, text=text)
-        pattern = {"null": _NULL, "bool": _BOOL, "int": _INT, "float": _FLOAT}.get(
-            tag.removeprefix(_CORE)
-        )
+        pattern = yamlcore.BY_TAG.get(tag.removeprefix(_CORE))
         if pattern is None:
             self._refuse_tag(tag, place)
             return Node(text, place, text=text)
@@ -331,38 +235,11 @@ class _Builder:
         self._complain(place, f"the tag {shown(name)} is not allowed", "write a plain value")
 
     def _resolved(self, text: str, place: Place) -> Any:
-        if _NULL.fullmatch(text):
-            return None
-        if _BOOL.fullmatch(text):
-            return text.lower() == "true"
-        if _INT.fullmatch(text):
-            value = int(text, 0) if text[:2] in ("0o", "0x") else _bounded_int(text)
-            if value is None or not -(2**63) <= value < 2**63:
-                self._complain(place, f"{shown(text, 30)} does not fit into 64 bits")
-                return 0
-            return value
-        if _FLOAT.fullmatch(text):
-            return self._float(text, place)
-        if _INF.fullmatch(text):
-            return -math.inf if text[0] == "-" else math.inf
-        if _NAN.fullmatch(text):
-            return math.nan
-        return text
-
-    def _float(self, text: str, place: Place) -> float:
-        value = float(text)
-        if math.isinf(value):
-            self._complain(place, f"{shown(text, 30)} is larger than any float")
-            return 0.0
-        mantissa = re.split("[eE]", text)[0]
-        if value == 0 and re.search("[1-9]", mantissa):
-            self._complain(place, f"{shown(text, 30)} is smaller than any float")
-        return value
-
-
-def _bounded_int(text: str) -> int | None:
-    """Read a decimal number; None if it is long (Python refuses thousands of digits)."""
-    return int(text) if len(text.lstrip("+-0")) <= 19 else None
+        try:
+            return yamlcore.resolved(text)
+        except yamlcore.UnfitNumberError as error:
+            self._complain(place, f"{shown(text, 30)} {error}")
+            return 0
 
 
 def _line_and_column(before: str) -> tuple[int, int]:
@@ -400,43 +277,3 @@ def _syntax_problem(text: str, file: Path, error: yaml.YAMLError) -> Problem:
             since = f"; it begins in line {opened.line + 1}" if opened and is_open else ""
             return place.problem("", message + since, hint)
     return place.problem("", shown(said, 120))
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes whatever YAML 1.1 or YAML 1.2 would not read as text."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's signature
-        return True
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> Any:  # noqa: ARG002
-        return super().increase_indent(flow, False)
-
-
-def _represent_str(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    lines = text.split("\n")
-    is_block = len(lines) > 1 and lines[0] and all(line == line.strip() for line in lines)
-    printable = all(c.isprintable() or c == "\n" for c in text)
-    style = "|" if is_block and printable else None
-    return dumper.represent_scalar(f"{_CORE}str", text, style=style)
-
-
-_Dumper.add_representer(str, _represent_str)
-_Dumper.add_implicit_resolver(
-    f"{_CORE}float", re.compile(f"(?:{_FLOAT.pattern})$"), list("-+0123456789.")
-)
-_Dumper.add_implicit_resolver(f"{_CORE}int", re.compile("0o[0-7]+$"), ["0"])
-
-
-def dump(value: Any) -> str:
-    """Write dicts, lists and scalars as YAML in the given order.
-
-    YAML 1.1 and 1.2 readers both read the same value back, floats to the last bit.
-    """
-    return yaml.dump(
-        value,
-        Dumper=_Dumper,
-        sort_keys=False,
-        allow_unicode=True,
-        default_flow_style=False,
-        width=10_000,
-    )
