@@ -6,9 +6,9 @@ from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
 
-from launcher.config import Section, SweepConfig, section_fields
 from launcher.errors import Problem
 from launcher.parameters import number_hint
+from launcher.schema import Section, SweepConfig, section_fields
 from launcher.yamlio import Node, shown
 
 _EXPECTED = {

@@ -1,166 +1,42 @@
-"""The sweep file as frozen values: `load` a file, `check` it, store it and read it back.
+"""The sweep file, for the rest of the launcher: `load` one, `check` it, store it, read it back.
 
-`SweepConfig` is what the rest of the launcher sees; its field descriptions are the words of
-docs/sweep-file.md. What exists is valid: a file is checked by `launcher.sweepfile`, which knows
-where everything stands, and a stored mapping by the same models.
+A SweepConfig is one frozen value; `launcher.schema` says what is in it, and `launcher.sweepfile`
+how a file becomes one.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from typing import Any
 
 from launcher.errors import ConfigError, Problem
+from launcher.schema import (
+    DEFAULT_RUN,
+    LAUNCHER_KEYS,
+    BudgetSection,
+    ExecutionSection,
+    SweepConfig,
+    SweepSection,
+    TaskSection,
+    WandbSection,
+)
+from launcher.sweepfile import read_sweep
 
-NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9_.-]{0,61}[a-z0-9])?$"
-"""Folders, jobs and W&B groups are named after a sweep: nothing else fits everywhere."""
-DEFAULT_RUN = 'python -m trainer --config "$PROTEIN_RUN_DIR/train_config_overrides.yaml"'
-
-Value = str | int | float | bool
-"""A fixed value of a parameter."""
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Amount = Annotated[Finite, Field(gt=0)]
-Fraction = Annotated[Finite, Field(gt=0, le=1)]
-Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")]
-Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
-Tag = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f,]{1,64}$")]
-Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
-
-
-class Section(BaseModel):
-    """What all sections share: frozen, strict, no unknown keys."""
-
-    # defer_build: sections are built once, inside the whole, which halves the time to import
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
-
-
-class SweepSection(Section):
-    """What is searched and how."""
-
-    metric: Line = Field(description="what a trial reports as its score")
-    goal: Literal["maximize", "minimize"] = Field(description="which scores are better")
-    method: Line = Field(default="protein", description="the optimizer")
-    num_random_samples: int = Field(
-        default=5, ge=1, le=100_000, description="trials of the first design"
-    )
-    seed: int = Field(default=0, ge=0, lt=2**63, description="of everything random in the search")
-    cost_parameter: Line | None = Field(
-        default=None, description="the parameter that sets the cost"
-    )
-    parameters: dict[str, JsonValue] = Field(
-        default_factory=dict, description="dotted names to a range, or to a fixed value"
-    )
-
-    @property
-    def tuned(self) -> dict[str, dict[str, Any]]:
-        """The parameters that are searched, with their ranges."""
-        return {name: spec for name, spec in self.parameters.items() if isinstance(spec, dict)}
-
-    @property
-    def fixed(self) -> dict[str, Any]:
-        """The parameters that have one value in all trials."""
-        return {name: v for name, v in self.parameters.items() if not isinstance(v, dict)}
-
-
-class TaskSection(Section):
-    """What a trial runs: the keys of a SkyPilot task that concern it."""
-
-    name: Line | None = Field(
-        default=None, description="ignored: jobs are named after sweep and trial"
-    )
-    run: Text = Field(
-        default=DEFAULT_RUN, min_length=1, description="bash, once per node and attempt"
-    )
-    setup: Text | None = Field(default=None, description="bash, once per machine")
-    workdir: Text | None = Field(default=None, description="the folder it runs in")
-    num_nodes: int = Field(default=1, ge=1, le=10_000, description="machines of one trial")
-    envs: dict[Variable, Text] = Field(default_factory=dict, description="environment")
-    secrets: tuple[Variable, ...] = Field(
-        default=(), description="variables taken from the environment, never written anywhere"
-    )
-    resources: dict[str, JsonValue] = Field(default_factory=dict, description="as in SkyPilot")
-    file_mounts: dict[str, JsonValue] = Field(default_factory=dict, description="as in SkyPilot")
-    volumes: dict[str, JsonValue] = Field(default_factory=dict, description="as in SkyPilot")
-    config: dict[str, JsonValue] = Field(default_factory=dict, description="as in SkyPilot")
-
-
-Mode = Literal["auto", "managed_jobs", "reused_clusters", "cluster_per_trial"]
-
-
-class ExecutionSection(Section):
-    """Where and how patiently trials are run."""
-
-    cloud: str = Field(default="local", description="local, simulated, or a cloud of SkyPilot")
-    mode: Mode = Field(default="auto", description="how SkyPilot is used; auto suits the cloud")
-    timeout_seconds: Amount | None = Field(default=None, description="longest run of one attempt")
-    stall_seconds: Amount | None = Field(
-        default=None, description="longest time in which neither log nor metrics grow"
-    )
-    price_usd_per_hour: Annotated[Finite, Field(ge=0)] = Field(
-        default=0.0, description="what one local trial costs by the hour; clouds know their own"
-    )
-    max_attempts: int = Field(
-        default=3, ge=1, le=1000, description="starts of a trial that machines fail"
-    )
-    retry_delay_seconds: Annotated[Finite, Field(ge=0)] = Field(
-        default=5.0, description="pause before another attempt; doubles each time"
-    )
-    max_consecutive_failures: Annotated[int, Field(ge=1)] | None = Field(
-        default=3, description="broken trials in a row that pause the sweep; null: no limit"
-    )
-    max_failure_rate: Fraction | None = Field(
-        default=None, description="share of recent trials that may fail; null: no limit"
-    )
-
-
-class BudgetSection(Section):
-    """Hard limits over the whole sweep. What is not given is not limited."""
-
-    usd: Amount | None = Field(
-        default=None, description="US dollars, running trials' worst case included"
-    )
-    trials: Annotated[int, Field(ge=1)] | None = Field(default=None, description="trials")
-    hours: Amount | None = Field(default=None, description="hours since the launch")
-    gpu_hours: Amount | None = Field(default=None, description="GPU hours of all trials")
-    warn: tuple[Fraction, ...] = Field(default=(0.8,), description="shares at which to tell")
-
-
-class WandbSection(Section):
-    """How trials appear in Weights & Biases."""
-
-    project: Line | None = Field(default=None, description="default: $WANDB_PROJECT, else metta")
-    entity: Line | None = Field(default=None, description="default: $WANDB_ENTITY")
-    group: Line | None = Field(default=None, description="default: the sweep's name")
-    tags: tuple[Tag, ...] = Field(default=(), description="further tags of each run")
-    mode: Literal["auto", "online", "offline", "disabled"] = Field(
-        default="auto", description="auto: $WANDB_MODE, else online with a key, offline without"
-    )
-
-
-class SweepConfig(Section):
-    """A whole sweep. `source` says where it was read, "" if it was not a file."""
-
-    name: Annotated[str, StringConstraints(pattern=NAME_PATTERN)] = Field(
-        description="default: the file's name"
-    )
-    sweep: SweepSection
-    task: TaskSection = Field(default_factory=TaskSection)
-    trials: int = Field(default=20, ge=1, le=1_000_000, description="trials in all")
-    parallel: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
-        default=None, description="trials at once; null: as many as the machine takes"
-    )
-    hardware: dict[str, JsonValue] = Field(
-        default_factory=dict, description="a file of configs/hardware, a path, or values"
-    )
-    execution: ExecutionSection = Field(default_factory=ExecutionSection)
-    budget: BudgetSection = Field(default_factory=BudgetSection)
-    wandb: WandbSection = Field(default_factory=WandbSection)
-    source: str = ""
-
-    def to_mapping(self) -> dict[str, Any]:
-        """Give a JSON-able mapping that `from_mapping` reads back to an equal config."""
-        return self.model_dump(mode="json")
+__all__ = [
+    "DEFAULT_RUN",
+    "BudgetSection",
+    "ExecutionSection",
+    "SweepConfig",
+    "SweepSection",
+    "TaskSection",
+    "WandbSection",
+    "check",
+    "flattened",
+    "from_mapping",
+    "load",
+    "nested",
+    "trial_config",
+    "trial_parameters",
+]
 
 
 def load(source: str | Path | None, *, overrides: Sequence[str] = ()) -> SweepConfig:
@@ -170,8 +46,6 @@ def load(source: str | Path | None, *, overrides: Sequence[str] = ()) -> SweepCo
     parameter is a template: it loads, and nothing can be launched from it.
     Raises ConfigError with every problem found.
     """
-    from launcher.sweepfile import read_sweep
-
     config, problems = read_sweep(source, overrides)
     if problems or config is None:
         raise ConfigError(problems)
@@ -180,8 +54,6 @@ def load(source: str | Path | None, *, overrides: Sequence[str] = ()) -> SweepCo
 
 def check(source: str | Path | None, overrides: Sequence[str] = ()) -> list[Problem]:
     """Give every problem of a sweep, sorted by position. Nothing is raised."""
-    from launcher.sweepfile import read_sweep
-
     return sorted(read_sweep(source, overrides)[1])
 
 
@@ -199,10 +71,6 @@ def trial_parameters(config: SweepConfig, params: Mapping[str, Any]) -> dict[str
     """
     hardware = {key: value for key, value in config.hardware.items() if key not in LAUNCHER_KEYS}
     return {**flattened(hardware), **config.sweep.fixed, **params}
-
-
-LAUNCHER_KEYS = ("resources",)
-"""What a hardware file tells the launcher, not the trial."""
 
 
 def trial_config(config: SweepConfig, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -231,10 +99,3 @@ def flattened(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def section_fields() -> Iterable[tuple[str, type[Section]]]:
-    """Give the sections of a sweep file by name."""
-    for name, field in SweepConfig.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            yield name, field.annotation

@@ -17,7 +17,6 @@ from pydantic import ValidationError
 from launcher import catalogue, yamlio
 from launcher.choices import choices, cost_parameter
 from launcher.complaints import complaints, kind_of, safe_name, where_it_belongs
-from launcher.config import LAUNCHER_KEYS, SweepConfig
 from launcher.errors import Problem
 from launcher.overrides import COMMAND_LINE, Override, parse_overrides, put, take
 from launcher.parameters import (
@@ -28,6 +27,7 @@ from launcher.parameters import (
     pin,
     space_problems,
 )
+from launcher.schema import LAUNCHER_KEYS, SweepConfig
 from launcher.sections import spelled_out, with_hardware_file, with_task_file
 from launcher.wandb_keys import without_wandb_keys
 from launcher.yamlio import Node, Place

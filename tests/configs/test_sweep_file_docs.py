@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from launcher.config import SweepConfig, load, section_fields
+from launcher.config import SweepConfig, load
+from launcher.schema import section_fields
 
 DOCS = (Path(__file__).parents[2] / "docs" / "sweep-file.md").read_text(encoding="utf-8")
 
