@@ -146,7 +146,7 @@ def test_the_result_appears_in_the_run_folder_when_the_job_ends(tmp_path: Path) 
     executor.poll([job.name])
     assert RunFolderMetrics().read([asked]) == {}
     clock.sleep(60.0)
-    executor.poll([job.name])
+    SimulatedExecutor(clock, folder=tmp_path / "cluster").poll([job.name])
     result = RunFolderMetrics().read([asked])["a"]
     assert math.isnan(result.metrics.pop("reward"))
     assert (result.metrics, result.cost_seconds) == ({"loss": 0.5}, 7.0)
