@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from launcher import report, status
@@ -137,7 +137,7 @@ evil = st.builds("{}<{}>{}".format, st.text(max_size=5), TAG_NAMES, st.text(max_
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50, deadline=None, phases=set(Phase) - {Phase.shrink})  # pages are long
 @given(st.dictionaries(evil, evil, max_size=3), evil, evil, evil)
 def test_nothing_from_outside_becomes_markup(
     params: dict[str, str], detail: str, metric: str, name: str

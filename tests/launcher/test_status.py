@@ -283,3 +283,17 @@ def test_every_key_is_explained_in_the_docs() -> None:
     keys += schema["properties"]["budget"]["properties"]["usd"]["required"]
     keys += schema["properties"]["state"]["enum"]
     assert [key for key in keys if f"`{key}`" not in text] == []
+
+
+def test_the_document_is_as_it_was() -> None:
+    """The golden file is version 1: change it only to add keys, or count the version up."""
+    golden = Path(__file__).parent / "golden" / "status.json"
+    told = (
+        succeeded(412.5, 6.2, failures=(Failure.PREEMPTED, None), price_usd_per_hour=3.6),
+        succeeded(100.0, 3.0, info={"origin": "exploit", "predicted_score": 90.0}),
+        failed(Failure.OUT_OF_MEMORY, exit_code=137, detail="exit code 137"),
+        running(price_usd_per_hour=3.6, reserved_usd=1.0),
+        queued(origin=Origin.USER),
+    )
+    document = doc(*told, offer=RENTED, after=30.0, budget={"usd": 10.0})
+    assert json.loads(json.dumps(document)) == json.loads(golden.read_text(encoding="utf-8"))

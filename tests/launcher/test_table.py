@@ -149,7 +149,7 @@ def test_colours_are_left_out_under_no_color() -> None:
 def test_ascii_terminals_get_ascii_symbols() -> None:
     file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     console = Console(file=file, width=100)
-    document = doc(succeeded(412.5), succeeded(1.0, 2.0), failed())
+    document = doc(succeeded(412.5), succeeded(1.0, 2.0), failed(detail="größer"))
     for renderable in (Spoken(Screen(document)), summary(document)):
         assert text(console, renderable).isascii()
     with table.view(console) as view:
