@@ -62,6 +62,9 @@ def start(folder: str, alive_fd: int) -> int:
     supervisor_lock = -1
     try:
         supervisor_lock = lock(os.path.join(folder, "supervisor.lock"))
+        if os.path.exists(os.path.join(folder, "started.json")):
+            answer("")  # another has been here: whatever became of it, once is enough
+            return 0
         write_json(folder, "job.json", {k: v for k, v in job.items() if k not in HIDDEN})
         pids = start_nodes(folder, job)
     except OSError as error:

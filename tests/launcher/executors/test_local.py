@@ -159,6 +159,18 @@ def test_no_zombie_is_left_to_the_coordinator(cluster: LocalCluster) -> None:
     assert set(psutil.Process().children()) == before
 
 
+def test_a_second_supervisor_of_an_attempt_starts_nothing(cluster: LocalCluster) -> None:
+    job, executor = cluster.job("exit 3"), cluster.executor()
+    executor.submit(job)
+    before = cluster.until_over(job.name)
+    folder = job.run_dir / "attempts" / "1"
+    fd = supervisor.lock(str(folder / "alive.lock"))
+    executor._start(job, folder, fd)  # as if a submitter had looked too early
+    os.close(fd)
+    eventually(lambda: not supervisor.is_locked(str(folder / "alive.lock")))
+    assert (cluster.starts(job), cluster.outcome(job.name)) == (1, before)
+
+
 # --- killing the supervisor ----------------------------------------------------------------------
 
 
