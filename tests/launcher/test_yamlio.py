@@ -187,6 +187,11 @@ def test_output_is_readable_and_keeps_the_order() -> None:
     )
 
 
+def test_a_value_that_stands_twice_is_written_twice() -> None:
+    shared = ["x"]
+    assert dump({"a": shared, "b": shared}) == "a:\n  - x\nb:\n  - x\n"
+
+
 @given(st.text())
 def test_a_stranger_s_text_is_shown_as_one_short_printable_line(text: str) -> None:
     line = shown(text)
