@@ -131,8 +131,12 @@ def history(document: Document) -> Figure | None:
             ),
         ],
         {
-            "xaxis": {"title": {"text": "trial"}, "rangemode": "tozero"},
-            "yaxis": {"title": {"text": escape(metric)}},
+            "xaxis": {
+                "title": {"text": "trial"},
+                "rangemode": "tozero",
+                **({"dtick": 1} if len(known) + len(broken) <= 12 else {}),
+            },
+            "yaxis": _score_axis(metric, known),
         },
     )
 
@@ -170,8 +174,8 @@ def slices(document: Document) -> list[Figure]:
                     ),
                 ],
                 {
-                    "xaxis": _axis_of(spec),
-                    "yaxis": {"title": {"text": escape(document["metric"])}},
+                    "xaxis": _axis_of(spec, [t["params"][name] for t in shown + crosses]),
+                    "yaxis": _score_axis(document["metric"], known),
                     "showlegend": False,
                 },
                 height=280,
@@ -570,14 +574,28 @@ def _is_log(spec: dict[str, Any]) -> bool:
     return spec["distribution"] in ("log_normal", "uniform_pow2")
 
 
-def _axis_of(spec: dict[str, Any]) -> dict[str, Any]:
+def _score_axis(metric: str, known: Trials) -> dict[str, Any]:
+    """Return the axis of scores; without numbers where there is no score to read from it."""
+    return {"title": {"text": escape(metric)}, "showticklabels": bool(known)}
+
+
+def _axis_of(spec: dict[str, Any], values: Iterable[Any]) -> dict[str, Any]:
+    """Return the axis of a parameter: its whole range, and values beyond it."""
     if "values" in spec:
-        values = [escape(_cut(formats.value(value))) for value in spec["values"]]
-        return {"type": "category", "categoryorder": "array", "categoryarray": values}
-    if not _is_log(spec) or spec["min"] <= 0:
-        return {"type": "linear"}
+        names = [escape(_cut(formats.value(value))) for value in spec["values"]]
+        return {"type": "category", "categoryorder": "array", "categoryarray": names}
+    numbers = [v for v in values if isinstance(v, int | float) and math.isfinite(v)]
+    low, high = min([spec["min"], *numbers]), max([spec["max"], *numbers])
+    if not _is_log(spec) or low <= 0:
+        return {"type": "linear", "range": _padded(low, high)}
     base = 2.0 if spec["distribution"] == "uniform_pow2" else 10.0
-    return {"type": "log", **_log_ticks(spec["min"], spec["max"], base)}
+    ends = _padded(math.log10(low), math.log10(high))
+    return {"type": "log", "range": ends, **_log_ticks(low, high, base)}
+
+
+def _padded(low: float, high: float) -> list[float]:
+    margin = (high / 2 - low / 2) * 2 * 0.06
+    return [low - margin, high + margin]
 
 
 def _log_ticks(low: float, high: float, base: float) -> dict[str, Any]:

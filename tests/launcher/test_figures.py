@@ -103,6 +103,20 @@ def test_parameters_spread_on_a_log_scale_have_a_log_axis() -> None:
     assert by_name["model.activation"]["categoryarray"] == ["relu", "tanh"]
 
 
+def test_a_parameters_axis_shows_its_whole_range() -> None:
+    by_name = {figure.title: figure.layout["xaxis"] for figure in figures.slices(doc(*TRIALS))}
+    low, high = by_name["trainer.learning_rate"]["range"]
+    assert -5.3 < low < -5 < -2 < high < -1.7
+    low, high = by_name["trainer.gamma"]["range"]
+    assert 0.89 < low < 0.9 < 0.999 < high < 1.01
+
+
+def test_failures_alone_stand_on_an_axis_without_numbers() -> None:
+    document = doc(failed(), failed())
+    for figure in (there(figures.history(document)), *figures.slices(document)):
+        assert figure.layout["yaxis"]["showticklabels"] is False
+
+
 def test_booleans_are_categories() -> None:
     space = {"model.bias": {"distribution": "categorical", "values": [True, False]}}
     told = [
