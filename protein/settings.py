@@ -13,7 +13,8 @@ class Settings:
 
     `num_random_samples` space-filling trials come before the first model, the centre of the space
     (the parameters' `mean`) first among them. `cost_parameter` names a parameter, such as
-    `trainer.total_timesteps`, whose value is what a trial costs when it reports no cost.
+    `trainer.total_timesteps`, whose value is what a trial costs when it reports no cost. `method`
+    is one of `protein.methods`, `options` its arguments.
     """
 
     goal: Goal = "maximize"

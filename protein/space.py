@@ -81,7 +81,7 @@ class Space:
     def active(self, params: Mapping[str, Value]) -> Iterator[Parameter]:
         """Give the parameters whose conditions hold among the values and the fixed ones."""
         holds: dict[str, bool] = {}
-        for parameter in _parents_first(self.parameters):
+        for parameter in parents_first(self.parameters):
             when = parameter.when
             parent = None if when is None else params.get(when.parameter)
             holds[parameter.name] = when is None or (
@@ -108,7 +108,7 @@ class Space:
         return {p.name: values[p.name] for p in self.active(values | dict(self.fixed))}
 
 
-def _parents_first(parameters: tuple[Parameter, ...]) -> list[Parameter]:
+def parents_first(parameters: tuple[Parameter, ...]) -> list[Parameter]:
     """Order parameters so that conditions come after what they ask about."""
     by_name = {parameter.name: parameter for parameter in parameters}
 
@@ -130,4 +130,5 @@ __all__ = [
     "Space",
     "SpaceError",
     "SpaceProblem",
+    "parents_first",
 ]

@@ -15,6 +15,7 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  
 from protein.data import Data
 from protein.encoding import Encoding, rows
 from protein.initial import initial_row
+from protein.methods import method_named
 from protein.observation import Observation, Suggestion, Value
 from protein.pareto import sign
 from protein.search import search
@@ -64,6 +65,8 @@ def suggest(
     """
     if not space.parameters:
         return Suggestion(dict(space.fixed), {"origin": "initial"})
+    if settings.method != "protein":
+        return method_named(settings.method)(space, settings, observed, pending, seed)
     with _libraries().limit(limits=1):
         return _suggest(space, settings, observed, pending, seed, constraint, memo)
 

@@ -1,0 +1,96 @@
+import math
+
+import numpy as np
+import pytest
+from scipy.optimize import approx_fprime
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern
+
+from protein import gp
+
+RNG = np.random.default_rng(0)
+X = RNG.random((25, 3))
+Y = np.sin(4 * X[:, 0]) + X[:, 1] ** 2 + 0.1 * RNG.standard_normal(25)
+GROUP = np.array([0, 1, 1])
+THETA = np.array([math.log(0.5), math.log(0.9), math.log(0.02), math.log(1.3)])
+
+
+def reference(x: np.ndarray, y: np.ndarray, noise: np.ndarray) -> GaussianProcessRegressor:
+    """Scikit-learn's process of the same hyperparameters, as a second implementation."""
+    matern = Matern([0.5, 0.9, 0.9], "fixed", nu=2.5)
+    kernel = ConstantKernel(1.3, "fixed") * matern + ConstantKernel(gp.MEAN_VARIANCE, "fixed")
+    return GaussianProcessRegressor(kernel, alpha=noise, optimizer=None).fit(x, y)
+
+
+def test_predictions_are_those_of_scikit_learn() -> None:
+    weight = RNG.integers(1, 5, 25).astype(float)
+    Z = RNG.random((7, 3))
+    mean, variance = gp.condition(X, Y, GROUP, THETA, weight).predict(Z)
+    expected, sd = reference(X, Y, 0.02 / weight).predict(Z, return_std=True)
+    assert mean == pytest.approx(expected)
+    assert np.sqrt(variance) == pytest.approx(sd)
+
+
+def test_the_likelihood_is_that_of_scikit_learn() -> None:
+    flat = np.full(4, 1e6)
+    value, _ = gp.negative_log_posterior(THETA, X, Y, GROUP, THETA, flat, None)
+    model = reference(X, Y, np.full(25, 0.02))
+    constant = 25 / 2 * math.log(2 * math.pi)
+    assert value + constant == pytest.approx(-model.log_marginal_likelihood())
+
+
+def test_the_gradient_is_that_of_finite_differences() -> None:
+    mean, sd = gp.Prior.for_dimension(2).moments(2)
+    weight = RNG.integers(1, 5, 25).astype(float)
+    arguments = (X, Y, GROUP, mean, sd, weight)
+    numeric = approx_fprime(
+        THETA, lambda theta: gp.negative_log_posterior(theta, *arguments)[0], 1e-7
+    )
+    _, gradient = gp.negative_log_posterior(THETA, *arguments)
+    assert gradient == pytest.approx(numeric, rel=1e-4, abs=1e-4)
+
+
+def test_extending_is_conditioning_on_everything() -> None:
+    Z, z = RNG.random((4, 3)), RNG.standard_normal(4)
+    grown = gp.condition(X, Y, GROUP, THETA).extend(Z, z)
+    whole = gp.condition(np.vstack([X, Z]), np.concatenate([Y, z]), GROUP, THETA)
+    for a, b in zip(grown.predict(X + 0.1), whole.predict(X + 0.1), strict=True):
+        assert a == pytest.approx(b)
+
+
+def test_a_believed_row_keeps_the_mean_and_shrinks_the_variance() -> None:
+    before = gp.condition(X, Y, GROUP, THETA)
+    Z = RNG.random((2, 3))
+    after = before.extend(Z)
+    W = RNG.random((9, 3))
+    assert after.predict_mean(W) == pytest.approx(before.predict_mean(W))
+    assert (after.predict(W)[1] <= before.predict(W)[1] + 1e-12).all()
+    assert (after.predict(Z)[1] < before.predict(Z)[1]).all()
+
+
+def test_leaving_one_out_is_what_it_says() -> None:
+    residual = gp.condition(X, Y, GROUP, THETA).leave_one_out()
+    others = np.arange(25) != 7
+    without = gp.condition(X[others], Y[others], GROUP, THETA)
+    assert residual[7] == pytest.approx(Y[7] - without.predict_mean(X[7:8])[0])
+
+
+def test_a_fit_finds_which_feature_matters_and_how_noisy_rows_are() -> None:
+    x = RNG.random((80, 2))
+    y = np.sin(6 * x[:, 0]) + 0.1 * RNG.standard_normal(80)
+    prior = gp.Prior.for_dimension(2)
+    theta = gp.fit(x, (y - y.mean()) / y.std(), np.arange(2), prior=prior)
+    assert theta[0] < theta[1] - 1.0
+    assert math.sqrt(math.exp(theta[2])) * y.std() == pytest.approx(0.1, rel=0.5)
+
+
+def test_identical_rows_do_not_break_the_factorisation() -> None:
+    same = np.zeros((30, 3))
+    theta = np.array([0.0, 0.0, math.log(1e-6), 4.0])
+    mean, _ = gp.condition(same, np.ones(30), GROUP, theta).predict(same[:1])
+    assert mean[0] == pytest.approx(1.0, abs=1e-2)
+
+
+def test_rows_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(FloatingPointError):
+        gp.condition(np.full((2, 3), np.nan), np.zeros(2), GROUP, THETA)
