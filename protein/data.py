@@ -18,6 +18,8 @@ from protein.settings import Settings
 
 Array = NDArray[np.float64]
 
+_ENORMOUS = 1e100  # squares of scores must stay finite
+
 
 @dataclass(frozen=True, slots=True)
 class Data:
@@ -35,6 +37,7 @@ class Data:
         U, kept = rows(encoding, [o.params for o in good])
         good = [good[index] for index in kept]
         score = np.array([sign(settings.goal) * float(o.score or 0.0) for o in good])
+        score = np.clip(score, -_ENORMOUS, _ENORMOUS)
         cost = np.array([_cost(o, settings) for o in good])
         failed, _ = rows(encoding, [o.params for o in observed if not o.succeeded])
         order = np.lexsort((cost, score, *U.T)) if len(U) else np.empty(0, dtype=np.int64)
