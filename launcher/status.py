@@ -228,15 +228,17 @@ def _eta_seconds(
 
 def _budget(config: SweepConfig, state: State, offer: Offer, now: float) -> dict[str, Any]:
     limits = config.budget
-    per_trial = _per_trial_usd(state)
+    over = len(state.trials) - len(state.open)
+    over_usd = sum([trial.cost_usd for trial in state.ordered if trial.state.is_over])
+    per_trial = over_usd / over if over else None
     return {
         "usd": {
             "limit": limits.usd,
             "spent": budget.spent_usd(state, now),
-            "reserved": budget.reserved_usd(state, now),
+            "reserved": _finite(budget.reserved_usd(state, now)),
             "wasted": state.wasted_usd,
             "per_trial": per_trial,
-            "forecast": _forecast_usd(config, state, per_trial, now),
+            "forecast": _forecast_usd(config, state, over_usd, per_trial, now),
             "price_per_hour": offer.price_usd_per_hour,
         },
         "trials": {"limit": limits.trials, "used": len(state.trials)},
@@ -245,23 +247,12 @@ def _budget(config: SweepConfig, state: State, offer: Offer, now: float) -> dict
     }
 
 
-def _per_trial_usd(state: State) -> float | None:
-    """Return what a trial that is over cost on average, wasted attempts included."""
-    over = len(state.trials) - len(state.open)
-    return (state.settled_usd - _settled_on_open_usd(state)) / over if over else None
-
-
-def _settled_on_open_usd(state: State) -> float:
-    return sum(trial.cost_usd for trial in state.open_trials)
-
-
 def _forecast_usd(
-    config: SweepConfig, state: State, per_trial: float | None, now: float
+    config: SweepConfig, state: State, over_usd: float, per_trial: float | None, now: float
 ) -> float | None:
     """Return the whole sweep's spend if the rest costs what the ended trials did."""
     if per_trial is None:
         return None
-    over_usd = state.settled_usd - _settled_on_open_usd(state)
     open_usd = sum(
         max(per_trial, sum(budget.attempt_spend_usd(a, now) for a in trial.attempts))
         for trial in state.open_trials

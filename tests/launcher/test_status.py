@@ -216,6 +216,24 @@ def test_waste_is_what_machines_ended() -> None:
     assert usd["per_trial"] == pytest.approx(2.0)
 
 
+def test_a_reservation_without_bound_is_unknown() -> None:
+    document = doc(running(price_usd_per_hour=3.6, reserved_usd=float("inf")), offer=RENTED)
+    assert document["budget"]["usd"]["reserved"] is None
+    check(document)
+
+
+def test_rounding_never_makes_money_negative() -> None:
+    tries = (Failure.PREEMPTED,) * 2
+    told = [
+        succeeded(1.0, seconds=0.0),
+        ATrial(
+            failures=tries + tries[:1], state=TrialState.QUEUED, seconds=4, price_usd_per_hour=10
+        ),
+        ATrial(failures=tries, state=TrialState.QUEUED, seconds=1, price_usd_per_hour=2),
+    ]
+    assert doc(*told, offer=RENTED)["budget"]["usd"]["per_trial"] == 0.0
+
+
 def test_the_forecast_takes_the_rest_as_dear_as_what_ended() -> None:
     trial = succeeded(1.0, seconds=100, price_usd_per_hour=36.0)
     usd = doc(trial, offer=RENTED, after=100, trials=10)["budget"]["usd"]
