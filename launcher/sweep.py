@@ -20,7 +20,7 @@ from launcher import __version__, inbox, policy, trainlog
 from launcher.budget import Offer
 from launcher.config import SweepConfig, from_mapping
 from launcher.coordinator import Coordinator, Notice, Watch, World
-from launcher.errors import ConfigError, ExecutorError, Problem, ProteinSkyError, UsageError
+from launcher.errors import ConfigError, DamageError, ExecutorError, Problem, UsageError
 from launcher.events import Command, SweepCreated
 from launcher.executors import environment
 from launcher.executors.local import LocalExecutor
@@ -32,22 +32,34 @@ from launcher.metrics import RunFolderMetrics
 from launcher.optimizer import ask
 from launcher.restore import Restored
 from launcher.restore import restore as rebuild
-from launcher.state import State, apply, fold
+from launcher.state import State, fold
 
 LOCAL_POLL_SECONDS = 0.25
 """Looking at a local process costs a few system calls."""
 
 
 class SystemClock:
-    """The machine's own time."""
+    """The machine's time when the clock was made, and from then on without any step.
+
+    When a user or NTP sets the machine's time, no trial is overdue all at once.
+    """
+
+    def __init__(self) -> None:
+        self._offset = time.time() - _steady_seconds()
 
     def now(self) -> float:
         """Return Unix seconds."""
-        return time.time()
+        return self._offset + _steady_seconds()
 
     def sleep(self, seconds: float) -> None:
         """Sleep."""
         time.sleep(seconds)
+
+
+def _steady_seconds() -> float:
+    """Return seconds that only ever go forward; a suspended machine's count too, where known."""
+    boot_time = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
 
 
 def read(folder: SweepFolder) -> State:
@@ -56,11 +68,15 @@ def read(folder: SweepFolder) -> State:
     Raises NotFoundError, JournalError.
     """
     with Journal(folder.database) as journal:
-        state = fold(journal.read())
-    if state is None:
-        raise ProteinSkyError(
-            f"{folder.database} is empty: its creation was cut off",
-            hint=f"launch the sweep again; it starts afresh in {folder.path}",
+        return _state(folder, journal)
+
+
+def _state(folder: SweepFolder, journal: Journal) -> State:
+    state = fold(journal.read())
+    if state is None:  # a sweep is created together with its first event
+        raise DamageError(
+            f"{folder.database} has no events",
+            hint=f"protein-sky doctor {folder.name} --restore",
         )
     return state
 
@@ -73,19 +89,22 @@ def is_live(folder: SweepFolder) -> bool:
 @contextmanager
 def owned(
     folder: SweepFolder, config: SweepConfig | None = None
-) -> Iterator[tuple[JournalWriter, State | None]]:
-    """Take the sweep over: its lock, its journal and its state (None: nothing recorded yet).
+) -> Iterator[tuple[JournalWriter, State]]:
+    """Take the sweep over: its lock, its journal and its state.
 
     `config` is that of a sweep that may be new: what would keep it from starting is found out
-    before anything of it exists. Raises LockedError if another coordinator works on it.
+    before anything of it exists, and then it exists whole, with its first event. Raises
+    LockedError if another coordinator works on it.
     """
+    first = None
     if config is not None and not folder.exists():
         check_can_start(config)
+        first = SweepCreated(_new_sweep_id(), config.to_mapping(), __version__)
     lock = Lock(folder.lock)
     lock.acquire()
     try:
-        with JournalWriter(folder.database, now=time.time()) as journal:
-            yield journal, fold(journal.read())
+        with JournalWriter(folder.database, now=time.time(), first=first) as journal:
+            yield journal, _state(folder, journal)
     finally:
         lock.release()
 
@@ -95,8 +114,8 @@ def create(folder: SweepFolder, config: SweepConfig) -> None:
 
     Raises UsageError if its trials could not start here, ConfigError if it has nothing to tune.
     """
-    with owned(folder, config) as (journal, state):
-        _ensure_created(journal, state, config)
+    with owned(folder, config):
+        pass
 
 
 def run(folder: SweepFolder, config: SweepConfig, watch: Watch, notice: Notice) -> State:
@@ -106,26 +125,17 @@ def run(folder: SweepFolder, config: SweepConfig, watch: Watch, notice: Notice) 
     UsageError if a trial could not start here, ConfigError if `config` has nothing to tune.
     """
     with owned(folder, config) as (journal, state):
-        state = _ensure_created(journal, state, config)
         recorded = from_mapping(state.config)
         prepare(folder, recorded)
         world = replace(connect(folder, recorded), watch=watch, notice=notice)
         return Coordinator(folder, journal, state, world).run()
 
 
-def _ensure_created(journal: JournalWriter, state: State | None, config: SweepConfig) -> State:
-    if state is not None:
-        return state
-    created = SweepCreated(_new_sweep_id(), config.to_mapping(), __version__)
-    return apply(None, journal.append(created, time.time()))
-
-
 def interrupt(folder: SweepFolder, watch: Watch) -> None:
     """End the running trials, as if their machine had been taken: they go on after `resume`."""
     with owned(folder) as (journal, state):
-        if state is not None:
-            world = replace(connect(folder, from_mapping(state.config)), watch=watch)
-            Coordinator(folder, journal, state, world).interrupt()
+        world = replace(connect(folder, from_mapping(state.config)), watch=watch)
+        Coordinator(folder, journal, state, world).interrupt()
 
 
 def remove(folder: SweepFolder) -> None:
@@ -134,14 +144,13 @@ def remove(folder: SweepFolder) -> None:
     Raises LockedError if a coordinator works on it, UsageError if trials of it still run.
     """
     with owned(folder) as (_, state):
-        if state is not None:
-            config = from_mapping(state.config)
-            running = connect(folder, config).executor.names(f"{config.name}-{state.sweep_id}-")
-            if running:
-                raise UsageError(
-                    f"{len(running)} trials of sweep {folder.name!r} still run",
-                    hint=f"end them first: protein-sky cancel {folder.name}",
-                )
+        config = from_mapping(state.config)
+        running = connect(folder, config).executor.names(f"{config.name}-{state.sweep_id}-")
+        if running:
+            raise UsageError(
+                f"{len(running)} trials of sweep {folder.name!r} still run",
+                hint=f"end them first: protein-sky cancel {folder.name}",
+            )
         grave = folder.path.with_name(f".{folder.name}.{_new_sweep_id()}.removed")
         folder.path.rename(grave)
     shutil.rmtree(grave)

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from launcher.errors import JournalError, LockedError, NotFoundError
 from launcher.events import Event, Failure, PauseRequested, SweepCreated, SweepEdited
-from launcher.journal import APPLICATION_ID, SCHEMA_VERSION, Journal, JournalWriter, Lock
+from launcher.journal import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    Journal,
+    JournalWriter,
+    Lock,
+    chained,
+)
 
 CREATED = SweepCreated("abcd", {"name": "demo"}, "0.1.0")
 
@@ -142,9 +149,10 @@ def test_a_missing_event_is_noticed(path: Path) -> None:
 
 def test_an_event_of_an_unknown_kind_is_named(path: Path) -> None:
     written(path, CREATED)
-    sqlite3.connect(path, isolation_level=None).execute(
-        'INSERT INTO events (epoch, at, body) VALUES (1, 0.0, \'{"type": "magic"}\')'
-    )
+    ((before,),) = sql(path, "SELECT chain FROM events")
+    body = '{"type": "magic"}'
+    chain = chained(str(before), 2, 1, 0.0, body)
+    sql(path, f"INSERT INTO events VALUES (2, 1, 0.0, '{body}', '{chain}')")
     with pytest.raises(JournalError, match="event 2 is damaged"):
         read(path)
 
