@@ -26,11 +26,12 @@ class Offer:
 
 
 def attempt_spend_usd(attempt: Attempt, now: float) -> float:
-    """Return what an attempt has cost until now."""
+    """Return what an attempt has cost until now: nothing while it waits for its machine."""
     if attempt.is_over:
         return attempt.cost_usd
-    since = attempt.started_at if attempt.started_at is not None else attempt.submitting_at
-    return max(0.0, now - since) / 3600 * attempt.price_usd_per_hour
+    if attempt.started_at is None:
+        return 0.0
+    return max(0.0, now - attempt.started_at) / 3600 * attempt.price_usd_per_hour
 
 
 def spent_usd(state: State, now: float) -> float:
@@ -45,6 +46,22 @@ def reserved_usd(state: State, now: float) -> float:
     return sum(
         max(0.0, a.reserved_usd - attempt_spend_usd(a, now)) for a in running if not a.is_over
     )
+
+
+def least_spend_usd(state: State, now: float) -> float:
+    """Return what is spent for certain: until now, and until all that runs could be gone.
+
+    What is being ended already may still cost the rest of its reservation.
+    """
+    total = spent_usd(state, now)
+    for trial in state.live_trials:
+        a = trial.attempt
+        if a is None or a.is_over or a.started_at is None:
+            continue
+        teardown = a.price_usd_per_hour * TEARDOWN_SECONDS / 3600
+        rest = max(0.0, a.reserved_usd - attempt_spend_usd(a, now))
+        total += teardown if a.cancelling is None else min(teardown, rest)
+    return total
 
 
 def worst_case_usd(config: SweepConfig, offer: Offer) -> float:

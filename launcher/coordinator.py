@@ -16,7 +16,6 @@ from launcher.config import from_mapping
 from launcher.errors import DiskError, ExecutorError
 from launcher.events import (
     AttemptCancelling,
-    AttemptStarted,
     AttemptSubmitted,
     AttemptSubmitting,
     CoordinatorStarted,
@@ -93,7 +92,10 @@ class Coordinator:
         """Jobs whose end was decided and not yet asked for by this coordinator."""
         self._is_new = True
         self._is_behind = False
+        self._is_resting = False
         self._backed_up_at = -math.inf
+        self._progressed: dict[int, tuple[float, float]] = {}
+        """Of each trial that is watched: when its files say that they grew, and when we saw it."""
 
     def run(self) -> State:
         """Go on until the sweep ended, or is paused and drained; return the last state.
@@ -105,15 +107,18 @@ class Coordinator:
             try:
                 until = self._begin() if self._is_new else self._step()
             except DiskError as error:
-                until = self._rest(error)
+                until = self._rest(error.message)
+            except OSError as error:  # a file of the sweep, outside of the journal
+                until = self._rest(str(error))
             if until is None:
                 return self.state
             self._wait(until)
 
     def _begin(self) -> float:
-        """Record that this coordinator is at work, and write the sweep's own files."""
-        self._record(CoordinatorStarted(self._world.host, self._world.pid))
+        """Write the sweep's own files, and record that this coordinator is at work."""
+        self._catch_up()
         views.write_sweep(self.folder, self.config, self.state)
+        self._record(CoordinatorStarted(self._world.host, self._world.pid))
         self._is_new = False
         return 0.0
 
@@ -128,11 +133,11 @@ class Coordinator:
             self._back_up(is_due=True)
         return until
 
-    def _rest(self, error: DiskError) -> float:
+    def _rest(self, problem: str) -> float:
         """Start nothing while the disk refuses; what runs, runs, and its results stay in place."""
-        if not self._is_behind:
-            self._world.notice(f"waiting for the disk: {error.message}")
-        self._is_behind = True
+        if not self._is_resting:
+            self._world.notice(f"waiting for the disk: {problem}")
+        self._is_behind = self._is_resting = True
         return self._world.clock.now() + DISK_RETRY_SECONDS
 
     def _catch_up(self) -> None:
@@ -141,13 +146,16 @@ class Coordinator:
             for record in self._journal.read(after_seq=self.state.seq):
                 self._take(record)
             self._is_behind = False
-            self._world.notice("the disk is back")
 
     def _back_up(self, *, is_due: bool = False) -> None:
+        """Keep a copy of the journal. Room for events may be left where none is for a copy."""
         now = self._world.clock.now()
         if is_due or now - self._backed_up_at >= BACKUP_SECONDS:
-            self._journal.back_up(self.folder.backup)
             self._backed_up_at = now
+            try:
+                self._journal.back_up(self.folder.backup)
+            except DiskError as error:
+                self._world.notice(f"no backup was made: {error.message}")
 
     def interrupt(self) -> State:
         """End what runs and wait until it is gone; its trials go on from checkpoints later."""
@@ -224,8 +232,6 @@ class Coordinator:
             views.write_trial(self.folder, self.config, self.state, trial)
             views.write_job(self.folder, job)
             self._world.executor.submit(job)
-        except OSError as error:
-            raise DiskError(f"{self.folder.path}: {error.strerror or error}") from error
         except ExecutorError as error:
             if isinstance(error.__cause__, OSError):
                 raise DiskError(error.message) from error
@@ -237,11 +243,18 @@ class Coordinator:
         """Return when each running trial last wrote something, where a sweep wants to know."""
         if self.config.execution.stall_seconds is None:
             return {}
-        grown = {
-            trial.number: metrics.grown_at(self.folder.run(trial.run_id))
-            for trial in self.state.live_trials
-        }
-        return {number: at for number, at in grown.items() if at is not None}
+        now, seen = self._world.clock.now(), {}
+        for trial in self.state.live_trials:
+            at = metrics.grown_at(self.folder.run(trial.run_id))
+            if at is None:
+                continue
+            before = self._progressed.get(trial.number)
+            if before is None:
+                seen[trial.number] = (at, min(at, now))
+            else:  # the files' clock may be another than ours: what counts is that they changed
+                seen[trial.number] = before if before[0] == at else (at, now)
+        self._progressed = seen
+        return {number: seen_at for number, (_, seen_at) in seen.items()}
 
     def _refuse(self, trial: Trial, detail: str) -> None:
         attempt = trial.attempt
@@ -277,34 +290,39 @@ class Coordinator:
             outcomes = self._world.executor.poll([attempt.job_name for _, attempt in live])
         except ExecutorError:
             return
-        over = [(t, a) for t, a in live if outcomes[a.job_name].is_over]
-        results = self._results([trial for trial, _ in over])
-        for trial, attempt in live:
-            self._record_outcome(
-                trial, attempt, outcomes[attempt.job_name], results.get(trial.run_id)
-            )
+        seen = [(t, a, outcomes[a.job_name]) for t, a in live if a.job_name in outcomes]
+        results = self._results([trial for trial, _, outcome in seen if outcome.is_over])
+        for trial, attempt, outcome in seen:
+            if not outcome.is_over:
+                self._record_start(trial, attempt, outcome)
+            elif results is not None:
+                self._record_end(trial, attempt, outcome, results.get(trial.run_id))
 
-    def _results(self, trials: list[Trial]) -> dict[str, Result]:
+    def _results(self, trials: list[Trial]) -> dict[str, Result] | None:
+        """Return what trials that are over reported; None: the source cannot say it now."""
         runs = [
             Run(trial.run_id, self.folder.run(trial.run_id), len(trial.attempts))
             for trial in trials
         ]
-        return dict(self._world.metrics.read(runs)) if runs else {}
+        try:
+            return dict(self._world.metrics.read(runs)) if runs else {}
+        except ExecutorError as error:
+            self._world.notice(f"results cannot be read now: {error.message}")
+            return None
 
-    def _record_outcome(
+    def _record_start(self, trial: Trial, attempt: Attempt, outcome: Outcome) -> None:
+        if outcome.phase is Phase.RUNNING and attempt.started_at is None:
+            self._record(policy.started(trial, attempt, outcome, self._world.clock.now()))
+
+    def _record_end(
         self, trial: Trial, attempt: Attempt, outcome: Outcome, result: Result | None
     ) -> None:
         now = self._world.clock.now()
-        if outcome.is_over:
-            if self._is_late(outcome, result, now):
-                return
-            log = self.folder.run(trial.run_id) / "train.log"
-            last = trainlog.last_lines(log, LOG_LINES, attempt=attempt.number)
-            self._record(policy.judge(self.config, trial, attempt, outcome, result, last, now))
-        elif outcome.phase is Phase.RUNNING and attempt.started_at is None:
-            started_at = outcome.started_at if outcome.started_at is not None else now
-            price = outcome.price_usd_per_hour
-            self._record(AttemptStarted(trial.number, attempt.number, started_at, price))
+        if self._is_late(outcome, result, now):
+            return
+        log = self.folder.run(trial.run_id) / "train.log"
+        last = trainlog.last_lines(log, LOG_LINES, attempt=attempt.number)
+        self._record(policy.judge(self.config, trial, attempt, outcome, result, last, now))
 
     def _is_late(self, outcome: Outcome, result: Result | None, now: float) -> bool:
         """Whether a program that ended well may still hand its metric in."""
@@ -319,12 +337,19 @@ class Coordinator:
         for path, command in inbox.read(self.folder.inbox):
             command_id = getattr(command, "command_id", None)
             is_new = command is not None and command_id not in self.state.commands
-            if command is not None and is_new and not policy.why_not(self.state, command):
-                self._record(command)
+            if command is not None and is_new:
+                reason = policy.why_not(self.state, command)
+                if reason:
+                    self._world.notice(f"{type(command).__name__} was not carried out: {reason}")
+                else:
+                    self._record(command)
             path.unlink(missing_ok=True)
 
     def _record(self, event: Event) -> None:
         self._take(self._journal.append(event, self._world.clock.now()))
+        if self._is_resting:
+            self._is_resting = False
+            self._world.notice("the disk is back")
 
     def _take(self, record: Recorded) -> None:
         self.state = apply(self.state, record)

@@ -27,11 +27,18 @@ def post(folder: Path, command: Command) -> None:
 
 
 def read(folder: Path) -> Iterator[tuple[Path, Command | None]]:
-    """Yield waiting requests, oldest first; None for a file that is no request of ours."""
+    """Yield waiting requests, oldest first; None for a file that is no request of ours.
+
+    What cannot be read now is left for later.
+    """
     for path in sorted(folder.glob("[!.]*.json"), key=_posted_at):
         try:
-            yield path, _DECODER.decode(path.read_bytes())
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            text = path.read_bytes()
+        except OSError:
+            continue
+        try:
+            yield path, _DECODER.decode(text)
+        except (msgspec.DecodeError, UnicodeDecodeError):
             yield path, None
 
 

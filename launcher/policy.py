@@ -12,10 +12,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from launcher.budget import Offer, why_nothing_fits, worst_case_usd
+from launcher.budget import (
+    TEARDOWN_SECONDS,
+    Offer,
+    least_spend_usd,
+    why_nothing_fits,
+    worst_case_usd,
+)
 from launcher.config import SweepConfig, from_mapping
 from launcher.events import (
     AttemptEnded,
+    AttemptStarted,
     CancelRequested,
     Command,
     EndReason,
@@ -133,6 +140,9 @@ def decide(
     overdue = _overdue(config, state, now, progress)
     if overdue is not None:
         return overdue
+    too_dear = _too_dear(config, state, now)
+    if too_dear is not None:
+        return too_dear
     if state.mode is Mode.ACTIVE:
         return _decide_active(config, state, offer, now)
     if state.live_trials:
@@ -249,6 +259,21 @@ def _overdue(
     return None
 
 
+def _too_dear(config: SweepConfig, state: State, now: float) -> Cancel | None:
+    """Return the end of the latest trial when, going on, the sweep could cross its cap.
+
+    Reservations keep it from coming to this, unless a machine costs more than was offered, or the
+    cap was lowered.
+    """
+    if config.budget.usd is None or least_spend_usd(state, now) <= config.budget.usd:
+        return None
+    for trial in reversed(state.live_trials):
+        attempt = trial.attempt
+        if attempt is not None and attempt.is_submitted and attempt.cancelling is None:
+            return Cancel(trial.number, attempt.number, attempt.job_name, Failure.CANCELLED)
+    return None
+
+
 def _resting_until(config: SweepConfig, state: State) -> float:
     """After a program broke nothing starts for a while: it may break again at once."""
     if state.last_failure_at is None or state.consecutive_failures == 0:
@@ -338,12 +363,13 @@ def judge(
     if result is not None and result.diverged:
         score = math.nan
     failure, detail = _failure(attempt, outcome, score, log)
+    if outcome.phase in (Phase.LOST, Phase.ABSENT) and _is_final(result, score):
+        failure, detail = None, ""  # the trial was done; only its machine went without a word
     if failure is Failure.NO_RESULT:
         detail = _describe_missing_metric(metric, result)
-    ended_at = outcome.ended_at if outcome.ended_at is not None else now
-    started_at = outcome.started_at if outcome.started_at is not None else attempt.started_at
-    seconds = max(0.0, ended_at - started_at) if started_at is not None else 0.0
-    price = outcome.price_usd_per_hour or attempt.price_usd_per_hour
+    started_at, ended_at = _held(config, attempt, outcome, now)
+    seconds = ended_at - started_at if started_at is not None else 0.0
+    price = _price(attempt, outcome)
     retry_at = _retry_at(config, trial, attempt, failure, now)
     return AttemptEnded(
         trial=trial.number,
@@ -361,6 +387,54 @@ def judge(
         metrics=_finite(result),
         detail=detail,
     )
+
+
+def started(trial: Trial, attempt: Attempt, outcome: Outcome, now: float) -> AttemptStarted:
+    """Return the event that an attempt's program runs, by our own clock.
+
+    An executor's clock may be another machine's: what it says counts between intent and now.
+    """
+    at = now
+    if outcome.started_at is not None and math.isfinite(outcome.started_at):
+        at = min(max(outcome.started_at, attempt.submitting_at), max(now, attempt.submitting_at))
+    return AttemptStarted(trial.number, attempt.number, at, _price(attempt, outcome))
+
+
+def _price(attempt: Attempt, outcome: Outcome) -> float:
+    """Return what an executor says the machines cost, or what was offered if it cannot say."""
+    said = outcome.price_usd_per_hour
+    return said if math.isfinite(said) and said > 0 else attempt.price_usd_per_hour
+
+
+def _held(
+    config: SweepConfig, attempt: Attempt, outcome: Outcome, now: float
+) -> tuple[float | None, float]:
+    """Return from when to when an attempt's machines were held; None: they never were.
+
+    An executor's times count where they can be true: a program ran within the time since its
+    intent. Else our own record counts, and no longer than a job can outlive its time limit.
+    """
+    began, ended = outcome.started_at, outcome.ended_at
+    if began is not None and ended is not None:
+        longest = now - attempt.submitting_at
+        if 0 <= ended - began <= longest + CLOCK_TOLERANCE_SECONDS:
+            return began, ended
+    began = attempt.started_at
+    if began is None:
+        return None, now
+    limit = config.execution.timeout_seconds
+    latest = math.inf if limit is None else began + limit + TEARDOWN_SECONDS
+    return began, max(began, min(now, latest))
+
+
+CLOCK_TOLERANCE_SECONDS = 60.0
+"""How far the clocks of two machines may differ without anyone being wrong."""
+
+
+def _is_final(result: Result | None, score: float | None) -> bool:
+    """Whether a trial said itself that it was done: its result file is the last thing it writes."""
+    said = result is not None and result.source == "result.json"
+    return said and score is not None and math.isfinite(score)
 
 
 def refused(
