@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 
 from launcher.complaints import kind_of, near
+from launcher.constraints import ConstraintError, parse
 from launcher.errors import Problem
 from launcher.parameters import Flat, tuned_names
 from launcher.yamlio import Node, shown
@@ -52,3 +53,19 @@ def cost_parameter(sweep: Node, flat: Flat) -> Iterator[Problem]:
     if node.value not in names:
         message = f"{kind_of(node)} is not searched"
         yield node.place.problem("sweep.cost_parameter", message, near(node.value, names))
+
+
+def constraints(sweep: Node, flat: Flat) -> Iterator[Problem]:
+    """Check that every constraint is one, and speaks of the sweep's parameters."""
+    node = sweep.entries.get("constraints")
+    for item in node.items if node is not None else ():
+        if not isinstance(item.value, str):
+            continue
+        try:
+            parse(item.value)
+            parse(item.value, flat)
+        except ConstraintError as error:
+            unknown = error.args[0].split("'")[1] if "no parameter" in error.args[0] else ""
+            hint = near(unknown, list(flat)) if unknown else "for example: a.b <= 2 * a.c"
+            message = f"{kind_of(item)} {error}"
+            yield item.place.problem("sweep.constraints", message, hint)

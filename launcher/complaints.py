@@ -1,8 +1,9 @@
 """From what pydantic finds to one line that a user can act on, with its place."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -31,18 +32,24 @@ _EXAMPLES = {
     "task.envs": "envs: {KEY: value}",
     "task.secrets": "a list of names: [WANDB_API_KEY]",
     "budget.warn": "fractions such as [0.5, 0.8]",
+    "sweep.early_stopping": "early_stopping: {method: median, grace: 60}",
+    "sweep.early_stopping.grace": "seconds of cost, or steps: see `resource`",
+    "sweep.constraints": "constraints: [trainer.minibatch_size <= trainer.batch_size]",
+    "notify": "notify: {to: MY_APPRISE_URL}, the name of an environment variable",
+    "notify.to": "the name of an environment variable that holds an Apprise address",
 }
 _PATTERNS = {
     "name": "a name of lower-case letters, digits, `_`, `-` and `.`, at most 63",
     "wandb.tags": "1 to 64 characters without comma",
     "task.secrets": "the name of an environment variable",
     "task.envs": "the name of an environment variable",
+    "notify.to": "the name of an environment variable",
 }
 _FOREIGN = {  # of W&B's sweep files and of Hydra
     "program": "`task: {run: …}` says what a trial runs",
     "command": "`task: {run: …}` says what a trial runs",
     "run_cap": "`trials: 20` says how many",
-    "early_terminate": "trials are not ended early yet",
+    "early_terminate": "`sweep: {early_stopping: {method: asha, grace: 60}}` ends trials early",
     "defaults": "name a hardware file with `hardware: macbook`",
     "sweep_params": "this names a sweep file on the command line only",
 }
@@ -86,7 +93,7 @@ def _words(names: list[str], node: Node, details: Mapping[str, Any]) -> tuple[st
         case "extra_forbidden":
             return "is no key here", where_it_belongs(names)
         case "literal_error":
-            allowed = _allowed(names)
+            allowed = re.findall(r"'([^']*)'", str(context["expected"]))
             wanted = " or ".join((", ".join(allowed[:-1]), allowed[-1]))
             return f"must be {wanted}, is {kind_of(node)}", _near(node.value, allowed)
         case "string_pattern_mismatch":
@@ -154,12 +161,6 @@ def where_it_belongs(names: list[str]) -> str:
 def _fields(section: list[str]) -> list[str]:
     model: type[Section] = dict(section_fields())[section[0]] if section else SweepConfig
     return [name for name in model.model_fields if name not in ("source", "config")]
-
-
-def _allowed(names: list[str]) -> list[str]:
-    annotation: Any = dict(section_fields())[names[0]].model_fields[names[1]].annotation
-    literal = annotation if get_origin(annotation) else annotation.__value__
-    return [str(value) for value in get_args(literal)]
 
 
 def _near(given: object, known: Iterable[str]) -> str:

@@ -48,7 +48,7 @@ class Problem:
     hint: str = ""
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}:{self.column}"
+        where = f"{self.file}:{self.line}:{self.column}" if self.line else str(self.file)
         key = f" {self.key}:" if self.key else ""
         hint = f"\n  hint: {self.hint}" if self.hint else ""
         return f"{where}:{key} {self.message}{hint}"

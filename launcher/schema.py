@@ -30,6 +30,26 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
+class EarlyStopping(Section):
+    """When a running trial is ended because others did better by then; see launcher.early_stopping.
+
+    `grace` and the rungs are in units of `resource`: seconds of the trial's own cost, or steps.
+    """
+
+    method: Literal["median", "asha"] = Field(description="the rule")
+    metric: Line | None = Field(
+        default=None, description="what trials report on their way; default: the sweep's metric"
+    )
+    resource: Literal["cost_seconds", "step"] = Field(
+        default="cost_seconds", description="what trials are compared by"
+    )
+    grace: Amount = Field(description="no trial is ended before; the first rung of asha")
+    reduction_factor: int = Field(
+        default=3, ge=2, le=100, description="asha: one in so many goes on from each rung"
+    )
+    min_trials: int = Field(default=4, ge=1, description="trials to compare with, at least")
+
+
 class SweepSection(Section):
     """What is searched and how."""
 
@@ -42,6 +62,15 @@ class SweepSection(Section):
     seed: int = Field(default=0, ge=0, lt=2**63, description="of everything random in the search")
     cost_parameter: Line | None = Field(
         default=None, description="the parameter that sets the cost"
+    )
+    seeds: int = Field(
+        default=1, ge=1, le=1000, description="runs of each suggestion, each with its own seed"
+    )
+    constraints: tuple[Text, ...] = Field(
+        default=(), description="conditions between parameters: a.b <= a.c"
+    )
+    early_stopping: EarlyStopping | None = Field(
+        default=None, description="end running trials that fall behind; null: never"
     )
     parameters: dict[str, JsonValue] = Field(
         default_factory=dict, description="dotted names to a range, or to a fixed value"
@@ -133,6 +162,17 @@ class WandbSection(Section):
     )
 
 
+class NotifySection(Section):
+    """Whom to tell, through Apprise. Its addresses are secrets: only variables are named here."""
+
+    to: tuple[Variable, ...] = Field(
+        default=(), description="environment variables that hold Apprise addresses"
+    )
+    on: tuple[Literal["ended", "paused", "budget", "best"], ...] = Field(
+        default=("ended", "paused", "budget"), description="occasions"
+    )
+
+
 class SweepConfig(Section):
     """A whole sweep. `source` says where it was read, "" if it was not a file."""
 
@@ -151,6 +191,7 @@ class SweepConfig(Section):
     execution: ExecutionSection = Field(default_factory=ExecutionSection)
     budget: BudgetSection = Field(default_factory=BudgetSection)
     wandb: WandbSection = Field(default_factory=WandbSection)
+    notify: NotifySection = Field(default_factory=NotifySection)
     source: str = ""
 
     def to_mapping(self) -> dict[str, Any]:

@@ -27,13 +27,16 @@ def spelled_out(root: Node, problems: Problems) -> Node:
     root = _change(root, ("execution", "stall_seconds"), seconds)
     root = _change(root, ("execution", "retry_delay_seconds"), seconds)
     root = _change(root, ("budget", "warn"), as_list)
+    root = _change(root, ("notify", "to"), as_list)
+    root = _change(root, ("notify", "on"), as_list)
+    root = _change(root, ("sweep", "constraints"), as_list)
     root = _change(root, ("wandb", "tags"), lambda node: _texts(as_list(node)))
     root = _change(root, ("task", "envs"), lambda node: _envs(node, problems))
     root = _change(root, ("task", "secrets"), lambda node: _secrets(node, problems))
     root = _change(root, ("task", "workdir"), lambda node: _workdir(node, problems))
     for key in ("resources", "file_mounts", "volumes", "config", "envs", "secrets"):
         root = _change(root, ("task", key), lambda node: _nothing_is(node, {}))
-    for section in ("task", "execution", "budget", "wandb", "hardware"):
+    for section in ("task", "execution", "budget", "wandb", "notify", "hardware"):
         root = _change(root, (section,), lambda node: _nothing_is(node, {}))
     return _change(root, ("name",), lambda node: replace(node, value=node.text or node.value))
 

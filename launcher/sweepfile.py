@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from launcher import catalogue, yamlio
-from launcher.choices import choices, cost_parameter
+from launcher.choices import choices, constraints, cost_parameter
 from launcher.complaints import complaints, kind_of, safe_name, where_it_belongs
 from launcher.errors import Problem
 from launcher.overrides import COMMAND_LINE, Override, parse_overrides, put, take
@@ -119,10 +119,20 @@ def _config(
     return config
 
 
+_TUPLES = (
+    ("task", "secrets"),
+    ("budget", "warn"),
+    ("wandb", "tags"),
+    ("sweep", "constraints"),
+    ("notify", "to"),
+    ("notify", "on"),
+)
+
+
 def _plain(root: Node) -> dict[str, Any]:
     """Give what the models read: tuples where they want tuples."""
     plain: dict[str, Any] = root.plain()
-    for section, key in (("task", "secrets"), ("budget", "warn"), ("wandb", "tags")):
+    for section, key in _TUPLES:
         inner = plain.get(section)
         if isinstance(inner, dict) and isinstance(inner.get(key), list):
             inner[key] = tuple(inner[key])
@@ -188,6 +198,7 @@ def _with_parameters(
     problems.extend(clashes(flat, _leaves(hardware) if hardware is not None else {}))
     problems.extend(space_problems(flat))
     problems.extend(cost_parameter(sweep, flat))
+    problems.extend(constraints(sweep, flat))
     return put(root, ("sweep", "parameters"), replace(node, value=dict(flat)))
 
 

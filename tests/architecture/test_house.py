@@ -16,13 +16,16 @@ ADAPTERS = ("wandb_protein.py", "metta_protein.py")  # protein's edge
 
 # Lower layers first; a module may import from its own and lower layers only.
 LAUNCHER_LAYERS = [
-    {"errors", "events", "files", "trial", "trainlog", "formats"},
-    {"ports", "yamlio", "state", "inbox", "journal", "folder"},
-    {"config", "executors", "metrics"},
-    {"budget", "optimizer", "jobs", "views"},
-    {"policy", "status", "picture"},
-    {"coordinator", "table", "report"},
-    {"sweep"},
+    {"errors", "events", "files", "trial", "trainlog", "formats", "nodes", "constraints"},
+    {"yamlcore", "yamlout", "yamlio", "schema", "ports", "state", "inbox", "journal", "folder"},
+    {"parameters", "overrides", "complaints", "choices", "wandb_keys", "catalogue", "sections"},
+    {"sweepfile", "config", "executors", "metrics", "early_stopping"},
+    {"wandb_environment", "wandb_offline", "wandb_metrics", "wandb_sweep_yaml", "wandb_sync"},
+    {"budget", "edits", "optimizer", "enqueueing", "jobs", "views", "wandb_sweep_run"},
+    {"policy", "restore", "status", "wording", "notify"},
+    {"coordinator", "picture", "figures"},
+    {"table", "report", "sweep"},
+    {"summary", "health"},
     {"cli"},
 ]
 

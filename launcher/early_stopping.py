@@ -1,0 +1,78 @@
+"""Should a running trial be ended because others did better by then? Pure functions of curves.
+
+A curve is what a trial reported on its way: (resource, value) in order, resource in the unit that
+the sweep file names (`cost_seconds` or `step`).
+
+- median (Golovin et al. 2017, Google Vizier, section 3.2.2): end a trial whose best value by
+  resource r is worse than the median of the others' running averages by r.
+- asha (Li et al. 2020, algorithm 2, in its stopping form): at rungs grace × ηᵏ only the best 1/η of
+  all that reached the rung goes on.
+"""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+
+from launcher.schema import EarlyStopping
+
+Curve = Sequence[tuple[float, float]]
+
+
+def why_stop(rule: EarlyStopping, goal: str, trial: int, curves: Mapping[int, Curve]) -> str:
+    """Return why a trial should end now, empty if it should go on.
+
+    `curves` holds all trials of the sweep, also those that are over, this one among them.
+    """
+    sign = 1.0 if goal == "maximize" else -1.0
+    own = _signed(curves.get(trial, ()), sign)
+    if not own or own[-1][0] < rule.grace:
+        return ""
+    others = [_signed(curve, sign) for number, curve in curves.items() if number != trial]
+    return _median(rule, own, others) if rule.method == "median" else _asha(rule, own, others)
+
+
+def _median(rule: EarlyStopping, own: Curve, others: Sequence[Curve]) -> str:
+    resource = own[-1][0]
+    averages = [
+        statistics.fmean(value for at, value in curve if at <= resource)
+        for curve in others
+        if curve and curve[-1][0] >= resource and curve[0][0] <= resource
+    ]
+    if len(averages) < rule.min_trials:
+        return ""
+    middle = statistics.median(averages)
+    best = max(value for _, value in own)
+    if best >= middle:
+        return ""
+    return (
+        f"below the median of {len(averages)} trials at {rule.resource} {resource:g}"
+        f" ({abs(best):g} against {abs(middle):g})"
+    )
+
+
+def _asha(rule: EarlyStopping, own: Curve, others: Sequence[Curve]) -> str:
+    rung = _rung(rule, own[-1][0])
+    best = _best_by(own, rung)
+    rivals = [_best_by(curve, rung) for curve in others if curve and curve[-1][0] >= rung]
+    ranked = sorted([best, *(value for value in rivals if math.isfinite(value))], reverse=True)
+    if len(ranked) < max(rule.min_trials, rule.reduction_factor):
+        return ""
+    kept = max(1, len(ranked) // rule.reduction_factor)
+    if best >= ranked[kept - 1]:
+        return ""
+    place = ranked.index(best) + 1
+    return f"place {place} of {len(ranked)} at the rung of {rule.resource} {rung:g}; {kept} go on"
+
+
+def _rung(rule: EarlyStopping, resource: float) -> float:
+    """Return the highest rung grace × ηᵏ that was reached."""
+    power = math.floor(math.log(resource / rule.grace, rule.reduction_factor) + 1e-9)
+    return rule.grace * float(rule.reduction_factor) ** max(0, power)
+
+
+def _best_by(curve: Curve, resource: float) -> float:
+    return max((value for at, value in curve if at <= resource), default=-math.inf)
+
+
+def _signed(curve: Curve, sign: float) -> list[tuple[float, float]]:
+    return [(at, sign * value) for at, value in curve if math.isfinite(value)]
