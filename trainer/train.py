@@ -276,6 +276,7 @@ def train(config: Config, around: Surroundings) -> dict[str, float]:
         metrics["seconds/train"] = learned - acted
         episodes = torch.tensor([*finished, bool(around.stop())], dtype=torch.float32)
         count, returns, lengths, stopping = ranks.sum_(episodes).tolist()
+        metrics["episode/count"] = count
         if count:
             metrics["episode/return"] = returns / count
             metrics["episode/length"] = lengths / count

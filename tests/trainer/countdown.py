@@ -3,6 +3,8 @@
 import gymnasium
 import numpy as np
 
+from trainer.envs.cartpole import CartPole
+
 
 class Countdown(gymnasium.Env):
     """Ends truly after `length` steps, or by its clock after `limit`; shows the steps taken."""
@@ -87,3 +89,25 @@ not_a_function = 3
 def worst_return(policy, evaluation):
     """Custom metrics: the lowest return of the evaluation."""
     return {"worst_return": evaluation.returns.min()}
+
+
+class Mission(gymnasium.Env):
+    """A mapping of a picture, a number and a text, as MiniGrid shows."""
+
+    observation_space = gymnasium.spaces.Dict(
+        {
+            "image": gymnasium.spaces.Box(0, 255, (2, 2), np.uint8),
+            "direction": gymnasium.spaces.Discrete(4),
+            "mission": gymnasium.spaces.Text(10),
+        }
+    )
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return {"image": np.full((2, 2), 7, np.uint8), "direction": 2, "mission": "go"}, {}
+
+
+def poles(share, difficulty):
+    """A VectorEnv for a whole share."""
+    return CartPole(share, difficulty=difficulty)

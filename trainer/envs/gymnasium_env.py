@@ -36,9 +36,8 @@ class GymnasiumEnv:
     def reset(self, seed: int) -> Array:
         """Begins all episodes anew; environment i of all ranks gets its own seed."""
         self.seed = seed
-        first = seed * 1_000_003 + self.share.start
-        seeds = [(first + i) % 2**31 for i in range(self.share.count)]
-        observation, _ = self.envs.reset(seed=seeds)
+        first = seed * 1_000_003 % 2**30 + self.share.start  # environment i gets first + i
+        observation, _ = self.envs.reset(seed=first)
         return np.asarray(observation)
 
     def step(self, actions: Array) -> Step:
@@ -71,14 +70,15 @@ class GymnasiumEnv:
 def flat(env: "gymnasium.Env[Any, Any]") -> "gymnasium.Env[Any, Any]":
     """The environment with observations as one array: numbers one-hot, mappings side by side.
 
-    A text in a mapping, such as MiniGrid's mission, is left out.
+    What is no number in a mapping, such as MiniGrid's mission, is left out.
     """
+    spaces = gymnasium.spaces
     space = env.observation_space
-    if isinstance(space, gymnasium.spaces.Box):
+    if isinstance(space, spaces.Box):
         return env
-    if isinstance(space, gymnasium.spaces.Dict):
-        texts = [name for name, part in space.items() if isinstance(part, gymnasium.spaces.Text)]
-        if texts:
-            keys = [name for name in space if name not in texts]
+    if isinstance(space, spaces.Dict):
+        numbers = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+        keys = [name for name, part in space.items() if isinstance(part, numbers)]
+        if len(keys) < len(space):
             env = gymnasium.wrappers.FilterObservation(env, filter_keys=keys)
     return gymnasium.wrappers.FlattenObservation(env)

@@ -107,3 +107,14 @@ def test_a_vector_environment_that_starts_over_one_step_late_is_refused():
 
     with pytest.raises(ValueError, match="SAME_STEP"):
         GymnasiumEnv(SyncVectorEnv([Countdown]), SHARE)
+
+
+def test_a_mapping_becomes_one_row_without_its_texts():
+    env = make_env(EnvConfig(name="countdown:Mission"), SHARE)
+    assert env.reset(0)[0].tolist() == [0, 0, 1, 0, 7, 7, 7, 7]
+
+
+def test_a_function_that_takes_a_share_makes_all_environments_itself():
+    env = make_env(EnvConfig(name="countdown:poles", kwargs={"difficulty": 0.0}), SHARE)
+    assert env.share == SHARE
+    assert env.half_length == 1.0
