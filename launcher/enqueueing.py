@@ -46,7 +46,7 @@ def _completed(space: Space, given: dict[str, Any]) -> tuple[dict[str, Any], lis
         near = difflib.get_close_matches(name, [*space.names, *space.fixed], 1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(space.names)}"
         raise UsageError(f"the sweep has no parameter {name!r}", hint=hint)
-    centre = {p.name: p.tidy(p.from_unit(p.center)) for p in space.parameters}
+    centre = {p.name: p.from_unit(p.center) for p in space.parameters}
     values = {**centre, **given}
     active = list(space.active({**space.fixed, **values}))
     for parameter in active:

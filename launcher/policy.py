@@ -207,12 +207,13 @@ def _next_start(config: SweepConfig, state: State, offer: Offer, now: float) -> 
 
 def _submit(config: SweepConfig, state: State, offer: Offer, trial: Trial) -> Submit:
     number = len(trial.attempts) + 1
+    worst = worst_case_usd(config, offer)
     return Submit(
         trial.number,
         number,
         job_name(config, state, trial.number, number),
         offer.price_usd_per_hour,
-        worst_case_usd(config, offer),
+        worst if math.isfinite(worst) else 0.0,  # unbounded: only a sweep without a cap starts it
     )
 
 

@@ -22,7 +22,6 @@ from launcher.errors import LockedError, ProteinSkyError, UsageError
 
 if TYPE_CHECKING:
     from launcher.config import SweepConfig
-    from launcher.coordinator import Watch
     from launcher.events import Recorded
     from launcher.folder import SweepFolder
     from launcher.state import State
@@ -115,13 +114,15 @@ def run(folder: "SweepFolder", config: "SweepConfig", *, is_asking: bool) -> int
     while choice == "continue":
         try:
             with view_on(console()) as view:
-                sweep.run(folder, config, _showing(view), _notice)
+                showing = _Showing(view)
+                sweep.run(folder, config, showing, _notice)
+                showing.show()
             return _conclude(folder)
         except KeyboardInterrupt:
             choice = _ask_how_to_leave() if is_asking and sys.stdin.isatty() else "leave"
     if choice == "end":
         with view_on(console()) as view:
-            sweep.interrupt(folder, _showing(view))
+            sweep.interrupt(folder, _Showing(view))
         click.echo("The running trials were ended; they start again on resume.", err=True)
     else:
         click.echo("Running trials go on by themselves.", err=True)
@@ -138,18 +139,37 @@ def _notice(text: str) -> None:
     click.echo(text, err=True)
 
 
-def _showing(view: "LiveView | PlainView") -> "Watch":
-    """Return a watcher that shows each new state."""
-    from launcher import sweep
-    from launcher.config import from_mapping
-    from launcher.status import document
+class _Showing:
+    """A watcher that shows the state, at most so often as people can look.
 
-    def watch(state: "State", _event: "Recorded | None") -> None:
-        config = from_mapping(state.config)
-        offer = sweep.offer_of(config)
-        view.update(document(config, state, offer=offer, now=time.time(), is_live=True))
+    Nothing is lost in between: a view tells everything that has changed since it last looked.
+    """
 
-    return watch
+    def __init__(self, view: "LiveView | PlainView") -> None:
+        self._view = view
+        self._shown_at = 0.0
+        self._latest: State | None = None
+
+    def __call__(self, state: "State", _event: "Recorded | None") -> None:
+        self._latest = state
+        if time.monotonic() - self._shown_at >= SECONDS_BETWEEN_LOOKS:
+            self.show()
+
+    def show(self) -> None:
+        """Show the latest state now."""
+        from launcher import sweep
+        from launcher.config import from_mapping
+        from launcher.status import document
+
+        if self._latest is not None:
+            config = from_mapping(self._latest.config)
+            offer = sweep.offer_of(config)
+            now = time.time()
+            self._view.update(document(config, self._latest, offer=offer, now=now, is_live=True))
+            self._shown_at = time.monotonic()
+
+
+SECONDS_BETWEEN_LOOKS = 0.2
 
 
 def _ask_how_to_leave() -> str:

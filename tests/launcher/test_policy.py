@@ -305,6 +305,12 @@ def test_without_a_timeout_no_budget_can_be_kept_so_nothing_starts() -> None:
     assert isinstance(action, End)
 
 
+def test_without_a_cap_an_unbounded_trial_reserves_nothing() -> None:
+    action = Story(a_config(), offer=PAID).suggest().decide(PAID)
+    assert isinstance(action, Submit)
+    assert action.reserved_usd == 0.0
+
+
 def test_what_a_trial_did_not_use_is_free_again() -> None:
     story = Story(a_config(budget={"usd": 12}, execution=ONE_HOUR), offer=PAID)
     story.start()
