@@ -1,8 +1,9 @@
-"""What runs logged to W&B offline: a source of results that needs no account and no network.
+"""What W&B's client left in a run folder: sources of results without account and network.
 
-An offline run is a log of protobuf records in LevelDB's framing, `run-<id>.wandb`. It holds every
-update of the summary as the client computed it, `define_metric` included, so folding these gives
-what W&B would show. A log whose end is missing (the program was killed) is read up to there.
+Offline and online, the client keeps a log of protobuf records in LevelDB's framing,
+`run-<id>.wandb`. It holds every update of the summary as the client computed it, `define_metric`
+included, so folding these gives what W&B would show. A log whose end is missing (the program was
+killed) is read up to there. Online there is `wandb-summary.json` too, to be read without wandb.
 Format: https://github.com/google/leveldb/blob/main/doc/log_format.md, with zlib's CRC.
 """
 
@@ -14,7 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from launcher.metrics import flatten
+import yaml
+
+from launcher.metrics import Source, flatten
 from launcher.ports import Result, Run
 
 HEADER = b":W&B\xe1\xbe\x00"
@@ -35,8 +38,8 @@ class OfflineRun:
     exit_code: int | None = None
 
 
-def from_offline_log(run: Run) -> Result | None:
-    """Read the newest offline log of this attempt; None without wandb or without metrics."""
+def from_wandb_log(run: Run) -> Result | None:
+    """Read the newest log of this attempt; None without wandb or without metrics."""
     for path in reversed(logs(run.run_dir)):
         try:
             found = read(path)
@@ -53,9 +56,29 @@ def _is_of(found: OfflineRun, attempt: int) -> bool:
     return said is None or said == attempt
 
 
-def logs(run_dir: Path) -> list[Path]:
-    """Return the offline logs of one trial, one or more for each attempt, in order of time."""
-    return sorted(run_dir.glob("wandb/offline-run-*/run-*.wandb"))
+def from_summary_file(run: Run) -> Result | None:
+    """Read this attempt's newest wandb-summary.json, which online runs leave at their end."""
+    for path in sorted(run.run_dir.glob("wandb/run-*/files/wandb-summary.json"), reverse=True):
+        if not path.parents[1].name.endswith(f"-{run.run_id}"):
+            continue
+        try:
+            summary = json.loads(path.read_text(encoding="utf-8"))
+            config = yaml.safe_load(path.with_name("config.yaml").read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):
+            continue
+        values = {k: v.get("value") for k, v in dict(config or {}).items() if isinstance(v, dict)}
+        if isinstance(summary, dict) and _is_of(OfflineRun(config=values), run.attempt):
+            return as_result(summary, source="wandb")
+    return None
+
+
+WANDB_SOURCES: tuple[Source, ...] = (from_wandb_log, from_summary_file)
+
+
+def logs(run_dir: Path, *, kind: str = "*run") -> list[Path]:
+    """Return the logs of one trial in order of time; `kind` "offline-run": those made offline."""
+    found = run_dir.glob(f"wandb/{kind}-*/run-*.wandb")
+    return sorted(found, key=lambda path: path.parent.name.removeprefix("offline-"))
 
 
 def as_result(summary: Mapping[str, Any], *, source: str) -> Result | None:

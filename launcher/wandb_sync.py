@@ -47,7 +47,8 @@ def sync(
         hint = "set WANDB_API_KEY, or run `wandb login`"
         raise UsageError("there is no key for W&B", hint=hint)
     command = _uploader()
-    logs = [log for run in sorted(folder.path.glob("runs/*")) for log in wandb_offline.logs(run)]
+    runs = sorted(folder.path.glob("runs/*"))
+    logs = [log for run in runs for log in wandb_offline.logs(run, kind="offline-run")]
     already = tuple(log for log in logs if _is_uploaded(log))
     empty = tuple(log for log in logs if log not in already and not _says_anything(log))
     waiting = [log for log in logs if log not in already and log not in empty]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from launcher.ports import Run
-from launcher.wandb_offline import as_result, from_offline_log, logs, read, with_aggregates
+from launcher.wandb_offline import as_result, from_wandb_log, logs, read, with_aggregates
 
 Logging = Callable[..., Path]
 RUN_ID = "demo.abcd.r.1"
@@ -59,7 +59,7 @@ def finished(log_of: Logging) -> Path:
 
 
 def test_a_finished_run_gives_its_summary(finished: Path) -> None:
-    result = from_offline_log(Run(RUN_ID, finished, 1))
+    result = from_wandb_log(Run(RUN_ID, finished, 1))
     assert result is not None
     assert result.source == "wandb"
     found = result.metrics
@@ -80,11 +80,11 @@ def test_the_log_says_how_the_run_ended(finished: Path) -> None:
 
 
 def test_another_attempts_log_is_not_this_attempts_result(finished: Path) -> None:
-    assert from_offline_log(Run(RUN_ID, finished, 2)) is None
+    assert from_wandb_log(Run(RUN_ID, finished, 2)) is None
 
 
 def test_another_runs_log_is_not_this_runs_result(finished: Path) -> None:
-    assert from_offline_log(Run("other", finished, 1)) is None
+    assert from_wandb_log(Run("other", finished, 1)) is None
 
 
 def test_of_two_attempts_the_asked_one_counts(log_of: Logging) -> None:
@@ -92,7 +92,7 @@ def test_of_two_attempts_the_asked_one_counts(log_of: Logging) -> None:
     again = PROGRAM.replace("[0.2, 0.9, 0.4]", "[0.7]")
     log_of(again + FINISH, attempt=2, into=folder)
     assert len(logs(folder)) == 2
-    rewards = [from_offline_log(Run(RUN_ID, folder, attempt)) for attempt in (1, 2)]
+    rewards = [from_wandb_log(Run(RUN_ID, folder, attempt)) for attempt in (1, 2)]
     assert [r and r.metrics["reward"] for r in rewards] == [0.4, 0.7]
 
 
@@ -100,7 +100,7 @@ def test_of_two_attempts_the_asked_one_counts(log_of: Logging) -> None:
 def test_a_killed_run_gives_what_reached_the_disk(log_of: Logging, number: int) -> None:
     kill = f"os.kill(os.getpid(), {int(number)})\n"
     folder = log_of(PROGRAM + TO_THE_DISK + kill)
-    result = from_offline_log(Run(RUN_ID, folder, 1))
+    result = from_wandb_log(Run(RUN_ID, folder, 1))
     assert result is not None
     assert result.metrics["reward"] > 100
     run = read(logs(folder)[0])
@@ -133,8 +133,8 @@ def test_what_is_no_log_is_no_result(tmp_path: Path) -> None:
     folder = tmp_path / "wandb" / "offline-run-20260101_000000-x"
     folder.mkdir(parents=True)
     (folder / "run-x.wandb").write_bytes(b"not a log at all")
-    assert from_offline_log(Run("x", tmp_path, 1)) is None
-    assert from_offline_log(Run("x", tmp_path / "nowhere", 1)) is None
+    assert from_wandb_log(Run("x", tmp_path, 1)) is None
+    assert from_wandb_log(Run("x", tmp_path / "nowhere", 1)) is None
 
 
 def test_the_only_aggregate_stands_for_its_metric() -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import yaml
+
 ENTITY = {"id": "entity-1", "name": "team"}
 VIEWER = {
     "id": "user-1",
@@ -107,7 +109,7 @@ class Store:
     ) -> dict[str, Any]:
         return {
             "id": f"project-{name}",
-            "internalId": f"project-{name}",
+            "internalId": "1",
             "name": name,
             "entity": ENTITY,
             "readOnly": False,
@@ -160,7 +162,7 @@ class Store:
             return None
         return {
             "id": f"run-{name}",
-            "projectId": f"project-{run.project}",
+            "projectId": "1",
             "name": name,
             "displayName": run.display_name,
             "config": json.dumps(run.config),
@@ -188,30 +190,29 @@ class Store:
             "stopped": False,
         }
 
-    def _upsert_bucket(self, _info: Any, input: dict[str, Any]) -> dict[str, Any]:
-        name = input.get("name") or str(input["id"]).removeprefix("run-")
+    def _upsert_bucket(self, _info: Any, **given: Any) -> dict[str, Any]:
+        sent = given["input"]
+        name = sent.get("name") or str(sent["id"]).removeprefix("run-")
         inserted = name not in self.runs
         if inserted:
             now = datetime.now(tz=UTC).isoformat()
-            self.runs[name] = Run(name, str(input.get("modelName")), now)
+            self.runs[name] = Run(name, str(sent.get("modelName")), now)
         run = self.runs[name]
         run.upserts += 1
-        run.state = input.get("state") or (
-            "running" if inserted or input.get("host") else run.state
-        )
-        for key, sent in (
+        run.state = sent.get("state") or ("running" if inserted or sent.get("host") else run.state)
+        for key, field_name in (
             ("display_name", "displayName"),
             ("tags", "tags"),
             ("group", "groupName"),
             ("job_type", "jobType"),
             ("sweep", "sweep"),
         ):
-            if input.get(sent) is not None:
-                setattr(run, key, input[sent])
-        if input.get("config"):
-            run.config = json.loads(input["config"])
-        if input.get("summaryMetrics"):
-            run.summary = json.loads(input["summaryMetrics"])
+            if sent.get(field_name) is not None:
+                setattr(run, key, sent[field_name])
+        if sent.get("config"):
+            run.config = json.loads(sent["config"])
+        if sent.get("summaryMetrics"):
+            run.summary = json.loads(sent["summaryMetrics"])
         return {"bucket": self._run(name), "inserted": inserted}
 
     def _sweep(self, name: str) -> dict[str, Any] | None:
@@ -237,32 +238,34 @@ class Store:
         edges = [{"node": self._sweep(name), "cursor": name} for name in names]
         return {"edges": edges, "pageInfo": {"endCursor": None, "hasNextPage": False}}
 
-    def _upsert_sweep(self, _info: Any, input: dict[str, Any]) -> dict[str, Any]:
+    def _upsert_sweep(self, _info: Any, **given: Any) -> dict[str, Any]:
+        sent = given["input"]
         name = f"sweep{len(self.sweeps) + 1:03d}"
-        config = input["config"]
-        import yaml
-
-        shown = input.get("displayName") or yaml.safe_load(config).get("name")
-        self.sweeps[name] = Sweep(name, str(input["projectName"]), config, shown)
+        config = sent["config"]
+        shown = sent.get("displayName") or yaml.safe_load(config).get("name")
+        self.sweeps[name] = Sweep(name, str(sent["projectName"]), config, shown)
         return {"sweep": self._sweep(name), "configValidationWarnings": []}
 
-    def _create_agent(self, _info: Any, input: dict[str, Any]) -> dict[str, Any]:
-        sweep = self.sweeps[input["sweep"]]
+    def _create_agent(self, _info: Any, **given: Any) -> dict[str, Any]:
+        sent = given["input"]
+        sweep = self.sweeps[sent["sweep"]]
         agent = f"{sweep.name}/{len(sweep.agents)}"
         sweep.agents.append(agent)
         return {"agent": {"id": agent}}
 
-    def _heartbeat(self, _info: Any, input: dict[str, Any]) -> dict[str, Any]:
-        sweep = self.sweeps[input["id"].split("/")[0]]
-        is_busy = bool(json.loads(input.get("runState") or "{}"))
+    def _heartbeat(self, _info: Any, **given: Any) -> dict[str, Any]:
+        sent = given["input"]
+        sweep = self.sweeps[sent["id"].split("/")[0]]
+        is_busy = bool(json.loads(sent.get("runState") or "{}"))
         commands: list[dict[str, Any]] = []
         if not is_busy and sweep.proposals:
             proposal = sweep.proposals.pop(0)
             run_id = f"{sweep.name}-{len(self.runs)}-{len(sweep.proposals)}"
             values = {name: {"value": value} for name, value in proposal.items()}
             commands = [{"type": "run", "run_id": run_id, "args": values}]
-        return {"agent": {"id": input["id"]}, "commands": json.dumps(commands)}
+        return {"agent": {"id": sent["id"]}, "commands": json.dumps(commands)}
 
-    def _create_files(self, _info: Any, input: dict[str, Any]) -> dict[str, Any]:
-        files = [{"name": name, "uploadUrl": f"/upload/{name}"} for name in input["files"]]
-        return {"runID": f"run-{input['runName']}", "uploadHeaders": [], "files": files}
+    def _create_files(self, _info: Any, **given: Any) -> dict[str, Any]:
+        sent = given["input"]
+        files = [{"name": name, "uploadUrl": f"/upload/{name}"} for name in sent["files"]]
+        return {"runID": f"run-{sent['runName']}", "uploadHeaders": [], "files": files}
