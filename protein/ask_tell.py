@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from protein import pareto
+from protein.importance import Importance, importance
 from protein.observation import Observation, Value
 from protein.pareto import Goal
+from protein.recommend import Recommendation, recommend
 from protein.settings import Settings
 from protein.space import Space
-from protein.suggest import Memo, seed_for, suggest
+from protein.suggest import Constraint, Memo, seed_for, suggest
 
 
 class Protein:
@@ -31,6 +33,7 @@ class Protein:
         num_random_samples: int = 5,
         cost_parameter: str | None = None,
         method: str = "protein",
+        constraint: Constraint | None = None,
     ) -> None:
         self.space = space
         self.settings = Settings(
@@ -40,6 +43,7 @@ class Protein:
             method=method,
         )
         self.seed = seed
+        self.constraint = constraint
         self._observed: list[Observation] = []
         self._pending: dict[str, Mapping[str, Value]] = {}
         self._count = 0
@@ -53,6 +57,7 @@ class Protein:
             self._observed,
             list(self._pending.values()),
             seed_for(self.seed, self._count),
+            constraint=self.constraint,
             memo=self._memo,
         )
         suggestion_id = f"{self._count:06d}"
@@ -91,8 +96,20 @@ class Protein:
 
     @property
     def best(self) -> Observation | None:
-        """The best observation, None before the first success."""
-        return pareto.best(self._observed, self.settings.goal)
+        """The trial to take home, None before the first success; see `recommendation`."""
+        recommended = self.recommendation()
+        return None if recommended is None else recommended.observation
+
+    def recommendation(self, at_cost: float | None = None) -> Recommendation | None:
+        """Give the best trial by posterior, of those that cost at most `at_cost` if that is given.
+
+        Beside the score that it drew stands the one expected of a repeat.
+        """
+        return recommend(self.space, self.settings, self._observed, at_cost=at_cost)
+
+    def importance(self) -> tuple[Importance, ...]:
+        """Tell which parameters matter, the most important first."""
+        return importance(self.space, self.settings, self._observed)
 
     @property
     def pareto_front(self) -> tuple[Observation, ...]:

@@ -100,6 +100,19 @@ class GP:
         """Give the mean alone, which is cheaper."""
         return _kernel(self.theta, self.group, Z, self.X) @ self.alpha
 
+    def draw(
+        self, Z: Float[Array, "m D"], count: int, rng: np.random.Generator
+    ) -> Float[Array, "count m"]:
+        """Draw noise-free functions from the posterior, at rows Z."""
+        k = _kernel(self.theta, self.group, Z, self.X)
+        v = solve_triangular(self.L, k.T, lower=True, check_finite=False)
+        covariance = _kernel(self.theta, self.group, Z, Z) - v.T @ v
+        covariance[np.diag_indices_from(covariance)] += 1e-8 * covariance.max()
+        draws: Array = (
+            k @ self.alpha + rng.standard_normal((count, len(Z))) @ _cholesky(covariance).T
+        )
+        return draws
+
     def extend(self, Z: Float[Array, "m D"], y: Float[Array, " m"] | None = None) -> "GP":
         """Add rows by growing the Cholesky factor: O(n^2 m) instead of O(n^3).
 

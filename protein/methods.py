@@ -87,7 +87,9 @@ def sobol(
 
     encoding = Encoding(space)
     sequence = qmc.Sobol(encoding.dimension, rng=np.random.default_rng(0))
-    sequence.fast_forward(len(observed) + len(pending))
+    place = len(observed) + len(pending)
+    if place:
+        sequence.fast_forward(place)
     row = encoding.snap(sequence.random(1))[0]
     return Suggestion(encoding.decode(row), {"origin": "sobol"})
 

@@ -33,7 +33,7 @@ def optuna_method(sampler: str) -> Method:
         pending: Sequence[Params],
         seed: int,
     ) -> Suggestion:
-        made = getattr(optuna.samplers, sampler)(seed=seed, **settings.options)
+        made = getattr(optuna.samplers, sampler)(seed=seed % 2**32, **settings.options)
         verbosity = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         try:

@@ -4,13 +4,11 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # ships no types
 
 from protein.data import Data
 from protein.encoding import Encoding, rows
@@ -22,6 +20,7 @@ from protein.search import search
 from protein.settings import Settings
 from protein.space import Space
 from protein.surrogates import Surrogates, learn
+from protein.threads import one_thread
 
 Array = NDArray[np.float64]
 Constraint = Callable[[Mapping[str, Value]], bool]
@@ -67,13 +66,8 @@ def suggest(
         return Suggestion(dict(space.fixed), {"origin": "initial"})
     if settings.method != "protein":
         return method_named(settings.method)(space, settings, observed, pending, seed)
-    with _libraries().limit(limits=1):
+    with one_thread():
         return _suggest(space, settings, observed, pending, seed, constraint, memo)
-
-
-@cache
-def _libraries() -> ThreadpoolController:
-    return ThreadpoolController()
 
 
 def _suggest(
