@@ -6,6 +6,8 @@ drawn by all ranks alike for all environments, so the result does not depend on 
 
 import datetime
 import os
+import socket
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +18,9 @@ from torch import Tensor
 from trainer.envs.base import Share
 from trainer.errors import ConfigError, TrainerError
 
-TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = 60  # a rank that says nothing for so long is dead
+JOIN_SECONDS = 600  # machines of one job may start minutes apart
+SIOCGIFADDR = 0x8915  # Linux: the address of an interface
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +58,29 @@ class Ranks:
         for name in ("MASTER_ADDR", "MASTER_PORT"):
             if not os.environ.get(name):
                 raise ConfigError(f"{place.world} ranks need {name} in the environment")
+        if device.type != "cuda" and "GLOO_SOCKET_IFNAME" not in os.environ:
+            interface = interface_towards(os.environ["MASTER_ADDR"])
+            if interface:
+                os.environ["GLOO_SOCKET_IFNAME"] = interface
         try:
+            store = dist.TCPStore(  # type: ignore[attr-defined]  # public, not in __all__
+                os.environ["MASTER_ADDR"],
+                int(os.environ["MASTER_PORT"]),
+                place.world,
+                # torchrun has a store of its own at this address
+                is_master=place.rank == 0 and "TORCHELASTIC_USE_AGENT_STORE" not in os.environ,
+                timeout=datetime.timedelta(seconds=JOIN_SECONDS),
+            )
             dist.init_process_group(
                 "nccl" if device.type == "cuda" else "gloo",
+                store=store,
                 rank=place.rank,
                 world_size=place.world,
                 timeout=datetime.timedelta(seconds=TIMEOUT_SECONDS),
             )
             runs: list[Any] = [None] * place.world
             dist.all_gather_object(runs, run_id)
-        except RuntimeError as error:  # torch.distributed's errors all derive from it
+        except (RuntimeError, ValueError) as error:  # torch.distributed's derive from RuntimeError
             raise self._lost(error) from error
         if len(set(runs)) > 1:
             address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
@@ -128,3 +145,30 @@ class Ranks:
             f"rank {self.place.rank} of {self.place.world} lost the others: {error}",
             hint="look at the first rank that failed; start all ranks again from the checkpoint",
         )
+
+
+def interface_towards(address: str) -> str | None:
+    """The network interface by which this machine reaches `address`; None where that is unknown.
+
+    Gloo takes the one that the host's own name resolves to, which on Debian is the loopback:
+    then other machines cannot connect.
+    """
+    try:
+        import fcntl  # not on Windows
+    except ImportError:
+        return None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((address, 9))  # sends nothing
+        except OSError:
+            return None
+        wanted = socket.inet_aton(probe.getsockname()[0])
+        for _, name in socket.if_nameindex():
+            request = struct.pack("256s", name.encode())
+            try:
+                answer = fcntl.ioctl(probe.fileno(), SIOCGIFADDR, request)
+            except OSError:
+                continue  # an interface without an address, or not on Linux
+            if answer[20:24] == wanted:
+                return name
+    return None

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from training import config
 
+from tests.trainer.training import config
 from trainer.checkpoint import Checkpoints, check_same
 from trainer.errors import ConfigError
 from trainer.parse import as_mapping

@@ -2,8 +2,8 @@ import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from training import config
 
+from tests.trainer.training import config
 from trainer.envs.base import Share
 from trainer.layout import Layout
 from trainer.ranks import Place, Ranks

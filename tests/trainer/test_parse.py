@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from training import config
 
+from tests.trainer.training import config
 from trainer import parse
 from trainer.config import Config
 from trainer.errors import ConfigError

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from training import SMALL, metrics, result
 
+from tests.trainer.training import SMALL, metrics, result
 from trainer import parse
 from trainer.__main__ import main
 from trainer.checkpoint import Checkpoints
@@ -191,3 +191,26 @@ def steps_so_far(folder):
         return json.loads(lines[-1])["step"] if lines else 0
     except ValueError:
         return 0
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_ranks_of_a_machine(tmp_path):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB_", "PROTEIN_"))}
+    environment = {**clean, "PROTEIN_RUN_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    run = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "trainer"]
+    done = subprocess.run(
+        [sys.executable, "-m", *run, *SMALL], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert result(tmp_path)["metrics"]["steps"] == 256
+
+
+@pytest.mark.slow
+def test_wandb_gets_what_the_run_logs(tmp_path):
+    pytest.importorskip("wandb")
+    process = start(tmp_path, WANDB_MODE="offline", WANDB_DIR=tmp_path, WANDB_RUN_ID="abc")
+    code, said = finish(process)
+    assert code == 0, said
+    (log,) = tmp_path.glob("wandb/offline-run-*-abc/run-abc.wandb")
+    assert b"losses/entropy" in log.read_bytes()
+    assert b"reward_ci95" in log.read_bytes()

@@ -6,8 +6,8 @@ import signal
 import numpy as np
 import pytest
 import torch
-from training import is_number, metrics, result, run_in
 
+from tests.trainer.training import is_number, metrics, result, run_in
 from trainer.checkpoint import Checkpoints
 from trainer.train import as_sequences, schedule
 
@@ -49,9 +49,9 @@ def test_the_same_seed_gives_the_same_run_and_another_gives_another(train):
 @pytest.mark.parametrize(
     ("name", "best", "extra"),
     [
-        ("countdown:Pair", 2.0, ()),
-        ("countdown:Spot", 1.0, ()),
-        ("countdown:Steer", 0.0, ("trainer.total_timesteps=8192",)),
+        ("tests.trainer.countdown:Pair", 2.0, ()),
+        ("tests.trainer.countdown:Spot", 1.0, ()),
+        ("tests.trainer.countdown:Steer", 0.0, ("trainer.total_timesteps=8192",)),
         ("recall", 1.0, (*REMEMBER, "trainer.total_timesteps=20000")),
     ],
 )
@@ -166,7 +166,7 @@ def test_a_checkpoint_of_another_configuration_is_not_gone_on_from(train, capsys
 
 
 def test_custom_metrics_are_reported_with_the_rest(train, monkeypatch):
-    _, folder = train("evaluation.metrics=countdown:worst_return")
+    _, folder = train("evaluation.metrics=tests.trainer.countdown:worst_return")
     values = result(folder)["metrics"]
     assert values["worst_return"] <= values["reward"]
 

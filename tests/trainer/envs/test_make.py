@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from countdown import Countdown
 
+from tests.trainer.countdown import Countdown
 from trainer.config import EnvConfig
 from trainer.envs import make_env
 from trainer.envs.base import Share
@@ -9,6 +9,7 @@ from trainer.envs.gymnasium_env import GymnasiumEnv
 from trainer.errors import ConfigError
 
 SHARE = Share(0, 2, 2)
+HERE = "tests.trainer.countdown"
 ZERO = np.zeros(2, dtype=int)
 
 
@@ -36,7 +37,10 @@ def test_a_difficulty_for_an_environment_without_one_is_refused():
     assert "env.difficulty" in failure(name="CartPole-v1", difficulty=0.5)
 
 
-@pytest.mark.parametrize("name", ["countdown:Nothing", "nowhere:Env", "countdown:not_a_function"])
+@pytest.mark.parametrize(
+    "name",
+    [f"{HERE}:Nothing", "nowhere:Env", f"{HERE}:not_a_function"],
+)
 def test_an_import_path_that_leads_nowhere_is_a_config_error(name):
     assert name in failure(name=name)
 
@@ -48,7 +52,7 @@ def test_an_id_of_gymnasium_makes_its_environment():
 
 
 def countdown(**kwargs):
-    return make_env(EnvConfig(name="countdown:Countdown", kwargs=kwargs), SHARE)
+    return make_env(EnvConfig(name=f"{HERE}:Countdown", kwargs=kwargs), SHARE)
 
 
 def test_a_users_environment_gets_its_arguments_and_starts_over_by_itself():
@@ -97,7 +101,7 @@ def test_after_a_restore_new_episodes_begin():
 
 
 def test_real_actions_are_kept_within_bounds():
-    env = make_env(EnvConfig(name="countdown:Steer"), SHARE)
+    env = make_env(EnvConfig(name=f"{HERE}:Steer"), SHARE)
     env.reset(0)
     assert env.step(np.full((2, 2), 7.0)).reward.tolist() == [-2, -2]
 
@@ -110,11 +114,11 @@ def test_a_vector_environment_that_starts_over_one_step_late_is_refused():
 
 
 def test_a_mapping_becomes_one_row_without_its_texts():
-    env = make_env(EnvConfig(name="countdown:Mission"), SHARE)
+    env = make_env(EnvConfig(name=f"{HERE}:Mission"), SHARE)
     assert env.reset(0)[0].tolist() == [0, 0, 1, 0, 7, 7, 7, 7]
 
 
 def test_a_function_that_takes_a_share_makes_all_environments_itself():
-    env = make_env(EnvConfig(name="countdown:poles", kwargs={"difficulty": 0.0}), SHARE)
+    env = make_env(EnvConfig(name=f"{HERE}:poles", kwargs={"difficulty": 0.0}), SHARE)
     assert env.share == SHARE
     assert env.half_length == 1.0

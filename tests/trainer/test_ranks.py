@@ -1,0 +1,62 @@
+import sys
+
+import pytest
+import torch
+
+from trainer.errors import ConfigError
+from trainer.ranks import Place, Ranks, find_place, interface_towards
+
+
+@pytest.mark.parametrize(
+    ("environment", "place"),
+    [
+        ({}, Place(0, 1, 0)),
+        ({"NODE_INDEX": "1", "NUM_NODES": "3"}, Place(1, 3, 0)),
+        ({"NODE_INDEX": "", "NUM_NODES": ""}, Place(0, 1, 0)),
+        (
+            {
+                "RANK": "5",
+                "WORLD_SIZE": "8",
+                "LOCAL_RANK": "1",
+                "NODE_INDEX": "2",
+                "NUM_NODES": "4",
+            },
+            Place(5, 8, 1),
+        ),
+    ],
+)
+def test_torchrun_goes_before_the_nodes_own_numbers(environment, place):
+    assert find_place(environment) == place
+
+
+@pytest.mark.parametrize("environment", [{"NODE_INDEX": "2", "NUM_NODES": "2"}, {"NUM_NODES": "x"}])
+def test_an_impossible_place_is_a_config_error(environment):
+    with pytest.raises(ConfigError, match="NODE_INDEX"):
+        find_place(environment)
+
+
+def test_ranks_need_to_know_where_to_meet(monkeypatch):
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(ConfigError, match="MASTER_ADDR"):
+        Ranks(Place(0, 2), run_id="x", device=torch.device("cpu"))
+
+
+def test_alone_sums_are_what_they_were():
+    alone = Ranks(Place(), run_id="x", device=torch.device("cpu"))
+    x = torch.tensor([1.0, 2.0, 6.0])
+    assert alone.sum_(x) is x
+    mean, deviation = alone.mean_and_deviation(x)
+    assert (mean, deviation) == (x.mean(), x.std())
+    assert alone.from_first("a") == "a"
+    alone.close()
+
+
+def test_one_number_has_no_deviation():
+    alone = Ranks(Place(), run_id="x", device=torch.device("cpu"))
+    assert alone.mean_and_deviation(torch.tensor([3.0])) == (3.0, 0.0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
+def test_the_way_to_oneself_is_the_loopback():
+    assert interface_towards("127.0.0.1") == "lo"
+    assert interface_towards("no.such.host.invalid") is None
