@@ -11,6 +11,7 @@ The way of a suggestion, one module a step:
       acquisition  what a look is worth: log expected improvement, cost, feasibility
     pareto       the best scores for their costs
     ask_tell     Protein, a thin class over `suggest` for a loop of one's own
+    wandb_protein, metta_protein   the same inside a W&B sweep: the package's edge
 
 Nothing here reads a clock, a file or global random state; the same inputs give the same
 suggestion, whatever the number of threads. Importing the package imports neither numpy nor scipy:
@@ -22,13 +23,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from protein.ask_tell import Protein
+    from protein.metta_protein import MettaProtein
     from protein.observation import Observation, Suggestion
     from protein.pareto import pareto_front
     from protein.settings import Settings
     from protein.space import Space, SpaceError, SpaceProblem
     from protein.suggest import seed_for
+    from protein.wandb_protein import WandbProtein
 
 __all__ = [
+    "MettaProtein",
     "Observation",
     "Protein",
     "Settings",
@@ -36,11 +40,13 @@ __all__ = [
     "SpaceError",
     "SpaceProblem",
     "Suggestion",
+    "WandbProtein",
     "pareto_front",
     "seed_for",
 ]
 
 _HOME = {
+    "MettaProtein": "metta_protein",
     "Observation": "observation",
     "Protein": "ask_tell",
     "Settings": "settings",
@@ -48,6 +54,7 @@ _HOME = {
     "SpaceError": "space",
     "SpaceProblem": "space",
     "Suggestion": "observation",
+    "WandbProtein": "wandb_protein",
     "pareto_front": "pareto",
     "seed_for": "suggest",
 }

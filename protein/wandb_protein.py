@@ -1,12 +1,13 @@
 """Protein inside a W&B sweep: every agent's program asks here, W&B keeps what was learnt.
 
 Each run's summary holds its part of the history, under the names of the system that this replaces:
-`protein.state` ("running", "success" or "failure"), `protein.suggestion`, `protein.suggestion_info`,
-`protein.suggestion_uuid`, `protein.objective`, `protein.cost` and `protein.error`.
+`protein.state` ("running", "success" or "failure"), `protein.suggestion`,
+`protein.suggestion_info`, `protein.suggestion_uuid`, `protein.objective`, `protein.cost` and
+`protein.error`.
 
-Agents know each other through W&B only, and W&B shows a run at once but its suggestion only seconds
-later. So a run that is there and has no suggestion yet is asked for in its stead, with the seed that
-it has itself (a hash of its id): what it got, or would have got, counts as pending.
+Agents know each other through W&B only, and W&B shows a run at once but its suggestion only
+seconds later. So a run that is there and has no suggestion yet is asked for in its stead, with the
+seed that it has itself (a hash of its id): what it got, or would have got, counts as pending.
 """
 
 import functools
@@ -120,8 +121,8 @@ class WandbProtein:
     def update_wandb_config(self, values: Mapping[str, Any]) -> None:
         """Put values into the run's config, over those that a W&B agent locked there.
 
-        `config.update(…, allow_val_change=True)` is ignored for swept keys, with a warning only; the
-        client's way around its own lock is `update_locked`, and what it did is checked.
+        `config.update(…, allow_val_change=True)` is ignored for swept keys, with a warning only;
+        the client's way around its own lock is `update_locked`, and what it did is checked.
         Raises RuntimeError if a value did not get there.
         """
         config = self._wandb_run.config
