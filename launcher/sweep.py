@@ -161,7 +161,7 @@ def restore(folder: SweepFolder) -> Restored:
     lock = Lock(folder.lock)
     lock.acquire()
     try:
-        return rebuild(folder)
+        return rebuild(folder, offer_of)
     finally:
         lock.release()
 
