@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -133,11 +134,19 @@ class NoLog:
 
 
 def wandb_log(config: dict[str, Any]) -> Log:
-    """W&B where WANDB_MODE or WANDB_API_KEY asks for it and the package is there, else nothing."""
+    """W&B where WANDB_MODE or WANDB_API_KEY asks for it and the package is there, else nothing.
+
+    A W&B that cannot be reached is a warning: the result does not depend on it.
+    """
     wanted = "WANDB_MODE" in os.environ or "WANDB_API_KEY" in os.environ
     if not wanted or os.environ.get("WANDB_MODE") == "disabled":
         return NoLog()
     try:
-        return WandbLog(config)
+        import wandb
     except ImportError:
+        return NoLog()
+    try:
+        return WandbLog(config)
+    except wandb.errors.Error as error:
+        print(f"warning: without Weights & Biases: {error}", file=sys.stderr)  # noqa: T201
         return NoLog()

@@ -62,3 +62,15 @@ def test_wandb_stays_out_unless_it_is_asked_for(monkeypatch, mode):
     assert isinstance(log, NoLog)
     log.write(1, {"x": 1.0})
     log.close({}, exit_code=0)
+
+
+def test_a_wandb_that_fails_does_not_end_the_run(monkeypatch, capsys):
+    wandb = pytest.importorskip("wandb")
+
+    def fail(**settings):
+        raise wandb.errors.CommError("no way to the server")
+
+    monkeypatch.setattr(wandb, "init", fail)
+    monkeypatch.setenv("WANDB_MODE", "online")
+    assert isinstance(wandb_log({}), NoLog)
+    assert "no way to the server" in capsys.readouterr().err
