@@ -1,6 +1,7 @@
 """The command line: `python -m trainer --config FILE [key=value …]`."""
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -20,8 +21,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.check:
             print(f"{file}: is valid")  # noqa: T201
             return 0
+        from trainer.processes import count_processes, run_processes
         from trainer.run import run
 
+        count = count_processes(config, os.environ)
+        if count > 1:
+            return run_processes(count, sys.argv[1:] if arguments is None else arguments)
         return run(config, started=started)
     except TrainerError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201

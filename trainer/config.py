@@ -184,6 +184,12 @@ class Config:
     device: Literal["auto", "cpu", "cuda", "mps"] = option(
         "auto", "auto: cuda where there is one, else cpu."
     )
+    num_processes: int | None = option(
+        None,
+        "Ranks on this machine, unless torchrun starts them; empty: one per GPU, or one.",
+        low=1,
+        high=1024,
+    )
     vectorization: Literal["serial", "multiprocessing"] = option(
         "serial", "multiprocessing: num_workers processes step environments that are not ours."
     )

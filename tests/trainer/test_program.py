@@ -154,6 +154,18 @@ def test_a_rank_that_dies_ends_the_others_with_a_clear_message(tmp_path):
     assert "rank 0 of 2 lost the others" in said
 
 
+def test_a_machine_with_two_ranks_starts_them_and_passes_signals_on(tmp_path):
+    long = ("num_processes=2", "trainer.total_timesteps=100000000")
+    process = start(tmp_path, *long)
+    wait_until((tmp_path / "metrics.jsonl").exists, process)
+    process.terminate()
+    code, said = finish(process)
+    assert code == 75
+    assert "SIGTERM after" in said
+    stopped = Checkpoints(tmp_path / "checkpoints", keep=2).load()
+    assert len(stopped["ranks"]) == 2
+
+
 @pytest.mark.slow
 def test_four_ranks_give_what_one_gives(tmp_path):
     settings = ("env.name=swingup", "env.num_envs=8", "model.normalize_observation=true")
