@@ -21,6 +21,11 @@ CHUNK = 50
 """Logs in one call of the uploader: few enough for a command line, and for news between calls."""
 
 
+_NOT_OURS = frozenset(
+    {"WANDB_MODE", "WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SERVICE", "WANDB_CONFIG"}
+)
+
+
 @dataclass(frozen=True, slots=True)
 class SyncReport:
     """What became of the logs. `failed` are to be tried again."""
@@ -46,7 +51,9 @@ def sync(
     if not has_key(environ):
         hint = "set WANDB_API_KEY, or run `wandb login`"
         raise UsageError("there is no key for W&B", hint=hint)
-    command = _uploader()
+    # The mode and the identity of whoever calls us are not those of the runs.
+    kept = {name: value for name, value in environ.items() if name not in _NOT_OURS}
+    command = _uploader(kept)
     runs = sorted(folder.path.glob("runs/*"))
     logs = [log for run in runs for log in wandb_offline.logs(run, kind="offline-run")]
     already = tuple(log for log in logs if _is_uploaded(log))
@@ -55,7 +62,7 @@ def sync(
     message = ""
     for start in range(0, len(waiting), CHUNK):
         progress(start, len(waiting))
-        message = _upload(command, waiting[start : start + CHUNK], environ) or message
+        message = _upload(command, waiting[start : start + CHUNK], kept) or message
     uploaded = tuple(log for log in waiting if _is_uploaded(log))
     failed = tuple(log for log in waiting if log not in uploaded)
     if failed and not uploaded:
@@ -66,24 +73,24 @@ def sync(
     return SyncReport(uploaded, already, failed, empty, message)
 
 
-def _uploader() -> Sequence[str]:
+def _uploader(environ: Mapping[str, str]) -> Sequence[str]:
     """Return the command of the new uploader: `wandb sync`, in older clients `wandb beta sync`."""
     if find_spec("wandb") is None:
         hint = "pip install 'protein-sky[wandb]'"
         raise UsageError("uploading needs the wandb package", hint=hint)
     wandb = [sys.executable, "-m", "wandb"]
-    words = subprocess.run([*wandb, "sync", "--help"], capture_output=True, text=True, check=False)
+    words = subprocess.run(
+        [*wandb, "sync", "--help"], env=dict(environ), capture_output=True, text=True, check=False
+    )
     is_new = "--yes" in words.stdout
     return [*wandb, "sync", "--yes"] if is_new else [*wandb, "beta", "sync", "--skip-synced"]
 
 
 def _upload(command: Sequence[str], logs: Sequence[Path], environ: Mapping[str, str]) -> str:
     """Upload some logs; return the last words of the uploader if it failed."""
-    # The mode and the identity of whoever calls us are not those of the runs.
-    kept = {k: v for k, v in environ.items() if k not in _NOT_OURS}
     done = subprocess.run(
         [*command, *map(str, logs)],
-        env=kept,
+        env=dict(environ),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -91,11 +98,6 @@ def _upload(command: Sequence[str], logs: Sequence[Path], environ: Mapping[str, 
     )
     lines = (done.stdout + done.stderr).strip().splitlines()
     return lines[-1] if done.returncode != 0 and lines else ""
-
-
-_NOT_OURS = frozenset(
-    {"WANDB_MODE", "WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SERVICE", "WANDB_CONFIG"}
-)
 
 
 def _is_uploaded(log: Path) -> bool:

@@ -23,7 +23,8 @@ def server() -> Iterator[WandbServer]:
 
 
 def environ(server: WandbServer, home: Path) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "HOME": str(home), **server.environ}
+    known = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    return {**known, "HOME": str(home), **server.environ}
 
 
 def test_attempts_made_offline_become_one_run_with_all_that_belongs_to_it(

@@ -34,7 +34,8 @@ def run_trial(
     trial = state.trials[1]
     run_dir = folder / "runs" / trial.run_id
     run_dir.mkdir(parents=True, exist_ok=True)
-    known = {"PATH": os.environ["PATH"], "HOME": str(folder), **environ}
+    inherited = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    known = {**inherited, "HOME": str(folder), **environ}
     wandb = variables(
         config, state, trial, attempt, run_dir, environ=known, wandb_sweep_id=wandb_sweep_id
     )
