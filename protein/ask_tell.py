@@ -1,6 +1,6 @@
 """Protein for a loop of one's own: ask for parameters, tell what they scored."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from protein import pareto
@@ -34,6 +34,7 @@ class Protein:
         cost_parameter: str | None = None,
         method: str = "protein",
         constraint: Constraint | None = None,
+        earlier: Sequence[Sequence[Observation]] = (),
     ) -> None:
         self.space = space
         self.settings = Settings(
@@ -44,6 +45,7 @@ class Protein:
         )
         self.seed = seed
         self.constraint = constraint
+        self.earlier = earlier
         self._observed: list[Observation] = []
         self._pending: dict[str, Mapping[str, Value]] = {}
         self._count = 0
@@ -58,6 +60,7 @@ class Protein:
             list(self._pending.values()),
             seed_for(self.seed, self._count),
             constraint=self.constraint,
+            earlier=self.earlier,
             memo=self._memo,
         )
         suggestion_id = f"{self._count:06d}"

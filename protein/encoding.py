@@ -24,9 +24,14 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Encoding:
-    """Maps between parameter values, the unit cube [d] and features [D] of one space."""
+    """Maps between parameter values, the unit cube [d] and features [D] of one space.
+
+    With `earlier` sweeps to learn from, features say in their last columns which sweep a row is
+    of: 0 the present one, then the earlier ones. How alike sweeps are is then one more lengthscale.
+    """
 
     space: Space
+    earlier: int = 0
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -58,7 +63,9 @@ class Encoding:
     def group(self) -> NDArray[np.int64]:
         """The parameter that each feature column belongs to."""
         widths = [len(p.values) if isinstance(p, Categorical) else 1 for p in self.parameters]
-        return np.repeat(np.arange(self.dimension), widths)
+        if self.earlier:
+            widths.append(self.earlier + 1)
+        return np.repeat(np.arange(len(widths)), widths)
 
     @cached_property
     def ordered_columns(self) -> NDArray[np.int64]:
@@ -116,9 +123,9 @@ class Encoding:
             snapped = np.where(self.active(snapped), snapped, centers)
         return snapped
 
-    def features(self, U: Float[Array, "n d"]) -> Float[Array, "n D"]:
+    def features(self, U: Float[Array, "n d"], sweep: int = 0) -> Float[Array, "n D"]:
         """Expand rows to what a surrogate sees."""
-        if not self.is_categorical.any():
+        if not self.is_categorical.any() and not self.earlier:
             return U
         columns = []
         for index, parameter in enumerate(self.parameters):
@@ -129,6 +136,9 @@ class Encoding:
                 columns.append((cell[:, None] == np.arange(k)) / math.sqrt(2.0))
             else:
                 columns.append(column[:, None])
+        if self.earlier:
+            is_sweep = np.arange(self.earlier + 1) == sweep
+            columns.append(np.tile(is_sweep / math.sqrt(2.0), (len(U), 1)))
         return np.hstack(columns)
 
     def locate(self, params: Mapping[str, Value]) -> Array | None:

@@ -44,6 +44,7 @@ class Prior:
     noise_sd: float = 1.0
     signal_mean: float = 0.0
     signal_sd: float = 1.0
+    last_mean: float | None = None  # of the last lengthscale, if that is of another kind
 
     @classmethod
     def for_dimension(cls, groups: int) -> "Prior":
@@ -58,6 +59,8 @@ class Prior:
         sd = np.full(groups + 2, self.lengthscale_sd)
         mean[groups:] = self.noise_mean, self.signal_mean
         sd[groups:] = self.noise_sd, self.signal_sd
+        if self.last_mean is not None:
+            mean[groups - 1], sd[groups - 1] = self.last_mean, 1.0
         return mean, sd
 
 

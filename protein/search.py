@@ -70,7 +70,7 @@ def search(
     def new(U: Float[Array, "m d"]) -> NDArray[np.bool_]:
         return unlike(U, taken) & allowed(U)
 
-    best_known = data.U[np.argsort(-surrogates.at_known, kind="stable")[:_ELITE]]
+    best_known = surrogates.known[np.argsort(-surrogates.at_known, kind="stable")[:_ELITE]]
     U = np.vstack(
         [
             everywhere(encoding, _EVERYWHERE, rng),

@@ -19,7 +19,7 @@ from protein.pareto import sign
 from protein.search import search
 from protein.settings import Settings
 from protein.space import Space
-from protein.surrogates import Surrogates, learn
+from protein.surrogates import Surrogates, helpful, is_enough, learn
 from protein.threads import one_thread
 
 Array = NDArray[np.float64]
@@ -36,7 +36,7 @@ class Memo:
     """
 
     key: object = None
-    surrogates: Surrogates | None = field(default=None, repr=False)
+    learned: tuple[Encoding, Surrogates] | None = field(default=None, repr=False)
 
 
 def seed_for(sweep_seed: int, number: int) -> int:
@@ -53,21 +53,24 @@ def suggest(
     seed: int,
     *,
     constraint: Constraint | None = None,
+    earlier: Sequence[Sequence[Observation]] = (),
     memo: Memo | None = None,
 ) -> Suggestion:
     """Suggest the next trial. The same arguments give the same suggestion; `memo` saves time only.
 
     `pending` are the parameters of trials that run now. Only parameters (fixed values included)
     that `constraint` accepts are suggested; ValueError if none are found. Observations whose values
-    do not fit the space (an unknown category) are left out. Linear algebra runs on one thread, so
-    that the number of cores does not change the last bits.
+    do not fit the space (an unknown category) are left out. `earlier` are the observations of other
+    sweeps, of the same or an overlapping space, each in its own units of score; how far to trust
+    them is learned. Linear algebra runs on one thread, so that the number of cores does not change
+    the last bits.
     """
     if not space.parameters:
         return Suggestion(dict(space.fixed), {"origin": "initial"})
     if settings.method != "protein":
         return method_named(settings.method)(space, settings, observed, pending, seed)
     with one_thread():
-        return _suggest(space, settings, observed, pending, seed, constraint, memo)
+        return _suggest(space, settings, observed, pending, seed, constraint, earlier, memo)
 
 
 def _suggest(
@@ -77,38 +80,46 @@ def _suggest(
     pending: Sequence[Mapping[str, Value]],
     seed: int,
     constraint: Constraint | None,
+    earlier: Sequence[Sequence[Observation]],
     memo: Memo | None,
 ) -> Suggestion:
-    encoding = Encoding(space)
+    plain = Encoding(space)
+    data = Data.of(plain, settings, observed)
+    told = [Data.of(plain, settings, sweep) for sweep in earlier]
     rng = np.random.default_rng(seed)
-    data = Data.of(encoding, settings, observed)
-    waiting, _ = rows(encoding, pending)
+    waiting, _ = rows(plain, pending)
     waiting = waiting[np.lexsort(waiting.T)]
 
     def allowed(U: Float[Array, "m d"]) -> NDArray[np.bool_]:
         if constraint is None:
             return np.ones(len(U), dtype=bool)
-        return np.array([bool(constraint(encoding.decode(row))) for row in U])
+        return np.array([bool(constraint(plain.decode(row))) for row in U])
 
     taken = np.vstack([data.U, data.failed, waiting])
-    if len(taken) < settings.num_random_samples or len(data.U) < _MODEL_NEEDS:
-        row = initial_row(encoding, taken, allowed, rng)
-        return Suggestion(encoding.decode(row), {"origin": "initial"})
-    surrogates = _learned(encoding, data, settings, memo)
+    few = len(taken) < settings.num_random_samples or len(data.U) < _MODEL_NEEDS
+    warm = any(is_enough(one) for one in told)
+    if few and not (warm and len(taken) % 2 == 0):  # with earlier sweeps, every other trial
+        row = initial_row(plain, taken, allowed, rng)
+        return Suggestion(plain.decode(row), {"origin": "initial"})
+    encoding, surrogates = _learned(plain, data, told, settings, memo)
     row = search(encoding, surrogates, data, waiting, allowed, rng)
     if not allowed(row[None])[0]:
         raise ValueError("no parameters were found that the constraint accepts")
     return Suggestion(encoding.decode(row), explain(encoding, settings, surrogates, row))
 
 
-def _learned(encoding: Encoding, data: Data, settings: Settings, memo: Memo | None) -> Surrogates:
-    key = (encoding.space.to_dict(), settings, data.key)
-    if memo is not None and memo.key == key and memo.surrogates is not None:
-        return memo.surrogates
-    surrogates = learn(encoding, data)
+def _learned(
+    plain: Encoding, data: Data, told: Sequence[Data], settings: Settings, memo: Memo | None
+) -> tuple[Encoding, Surrogates]:
+    key = (plain.space.to_dict(), settings, data.key, [one.key for one in told])
+    if memo is not None and memo.learned is not None and memo.key == key:
+        return memo.learned
+    earlier = helpful(plain, data, told)
+    encoding = Encoding(plain.space, earlier=len(earlier))
+    learned = encoding, learn(encoding, data, earlier)
     if memo is not None:
-        memo.key, memo.surrogates = key, surrogates
-    return surrogates
+        memo.key, memo.learned = key, learned
+    return learned
 
 
 def explain(

@@ -1,6 +1,7 @@
 # ruff: noqa: F722 - jaxtyping's shapes are strings, not forward references
 """What the observations teach: a process for the score, one for log cost, one for feasibility."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +20,10 @@ Array = NDArray[np.float64]
 _SCORE_ROWS = 150  # rows that the score's hyperparameters are fitted on
 _OTHER_ROWS = 100  # the same for cost and feasibility, which are smoother
 _ROWS = 1000  # rows that a process is conditioned on; of more, the worse are merged
+_OWN_SCALE = 8  # successes
+_EARLIER_NEEDS = 3  # successes of an earlier sweep
+_OWN_JUDGE = 4  # successes that can tell whether an earlier sweep misleads
+_SWEEPS_ALIKE = 0.0  # log lengthscale between sweeps a priori: their scores correlate by .52
 _LABEL_VARIANCE = 0.25  # how soft the step from failing to succeeding is
 
 
@@ -60,7 +65,8 @@ class Surrogates:
     """The beliefs about score, log cost (None if unknown) and feasibility (None if certain).
 
     `skill` is the share of the scores' variance that the score process predicts for rows left out,
-    at most 1, below 0 where it misleads. `at_known` [n] is what it expects at each success.
+    at most 1, below 0 where it misleads. `at_known` [n] is what it expects at `known`, the rows
+    of all successes, of which the first `own` are of the present sweep.
     """
 
     score: gp.GP
@@ -68,12 +74,17 @@ class Surrogates:
     log_cost: LogCost | None
     feasibility: Feasibility | None
     skill: float
+    known: Array
     at_known: Array
+    own: int
 
     @property
     def incumbent(self) -> float:
-        """The best score that is expected at a success: no lucky draw of the noise."""
-        return float(self.at_known.max())
+        """The best score that is expected at a success: no lucky draw of the noise.
+
+        Before the first success of the present sweep, at one of the earlier ones.
+        """
+        return float(self.at_known[: self.own or None].max())
 
     def log_p_feasible(self, F: Float[Array, "m D"]) -> Float[Array, " m"]:
         """Give log P(a trial succeeds)."""
@@ -84,20 +95,70 @@ class Surrogates:
         return replace(self, score=self.score.extend(F))
 
 
-def learn(encoding: Encoding, data: Data) -> Surrogates:
-    """Fit all surrogates to at least one success."""
-    F = encoding.features(data.U)
-    scale = Scale.of(data.score)
-    y = scale.forward(data.score)
+def learn(encoding: Encoding, data: Data, earlier: Sequence[Data] = ()) -> Surrogates:
+    """Fit all surrogates to at least one success, of the present sweep or of `earlier` ones."""
+    sweeps = (data, *earlier)
+    F = np.vstack([encoding.features(one.U, k) for k, one in enumerate(sweeps)])
+    failed = np.vstack([encoding.features(one.failed, k) for k, one in enumerate(sweeps)])
+    scale = _scale(data, earlier)
+    scales = [scale, *(Scale.of(one.score) for one in earlier)]
+    y = np.concatenate([s.forward(one.score) for s, one in zip(scales, sweeps, strict=True)])
     score = _fitted(encoding, F, y, _SCORE_ROWS)
+    known = np.vstack([one.U for one in sweeps])
     return Surrogates(
         score,
         scale,
-        _learn_cost(encoding, F, data.cost),
-        _learn_feasibility(encoding, F, encoding.features(data.failed)),
+        _learn_cost(encoding, F, np.concatenate([one.cost for one in sweeps])),
+        _learn_feasibility(encoding, F, failed),
         _skill(F, y, score),
-        score.predict_mean(F),
+        known,
+        score.predict_mean(encoding.features(known)),
+        len(data.U),
     )
+
+
+def helpful(plain: Encoding, data: Data, earlier: Sequence[Data]) -> list[Data]:
+    """Choose the earlier sweeps to learn from; `plain` is the encoding without any.
+
+    They need some successes, and must not have ranked the present ones upside down.
+    """
+    return [one for one in earlier if is_enough(one) and not _misleads(plain, one, data)]
+
+
+def is_enough(earlier: Data) -> bool:
+    """Tell whether an earlier sweep has enough successes to learn from."""
+    return len(earlier.U) >= _EARLIER_NEEDS
+
+
+def _misleads(plain: Encoding, earlier: Data, data: Data) -> bool:
+    if len(data.U) < _OWN_JUDGE:
+        return False
+    y = Scale.of(earlier.score).forward(earlier.score)
+    alone = _fitted(plain, plain.features(earlier.U), y, _OTHER_ROWS)
+    expected = alone.predict_mean(plain.features(data.U))
+    return _rank_correlation(expected, data.score) <= 0.0
+
+
+def _rank_correlation(a: Float[Array, " n"], b: Float[Array, " n"]) -> float:
+    """Give Spearman's coefficient, 1 where all values of one side are equal."""
+    if np.ptp(a) == 0.0 or np.ptp(b) == 0.0:
+        return 1.0
+    ranks = [np.argsort(np.argsort(x, kind="stable"), kind="stable") for x in (a, b)]
+    return 1.0 - 6.0 * float(((ranks[0] - ranks[1]) ** 2).sum()) / (len(a) ** 3 - len(a))
+
+
+def _scale(data: Data, earlier: Sequence[Data]) -> Scale:
+    """Scale by the sweep's own scores once they show how far scores vary.
+
+    Until then by all that were seen, if the earlier ones are in the same units by the look of it.
+    """
+    own = data.score
+    if len(own) >= _OWN_SCALE or not earlier:
+        return Scale.of(own)
+    before = np.concatenate([one.score for one in earlier])
+    reach = np.ptp(before)
+    alike = (own >= before.min() - reach) & (own <= before.max() + reach)
+    return Scale.of(np.concatenate([own, before]) if alike.all() else own)
 
 
 def _learn_feasibility(
@@ -129,6 +190,8 @@ def _fitted(
     encoding: Encoding, F: Float[Array, "n D"], y: Float[Array, " n"], fit_rows: int
 ) -> gp.GP:
     prior = gp.Prior.for_dimension(encoding.dimension)
+    if encoding.earlier:
+        prior = replace(prior, last_mean=_SWEEPS_ALIKE)
     chosen = spread_by_rank(y, fit_rows)
     theta = gp.fit(F[chosen], y[chosen], encoding.group, prior=prior)
     few = merge(F, y, F / np.exp(theta[:-2])[encoding.group], limit=_ROWS)

@@ -1,4 +1,4 @@
-"""The command: `python -m benchmarks.optimizer run|table|speed`."""
+"""The command: `python -m benchmarks.optimizer run|table|speed|warm`."""
 
 import argparse
 import json
@@ -11,7 +11,9 @@ from typing import Any
 from benchmarks.optimizer.peers import PEERS
 from benchmarks.optimizer.problems import FAMILIES
 from benchmarks.optimizer.simulate import simulate
+from benchmarks.optimizer.speed import speed
 from benchmarks.optimizer.table import table
+from benchmarks.optimizer.warm import warm
 
 
 def main() -> None:
@@ -27,13 +29,23 @@ def main() -> None:
     show = commands.add_parser("table", help="print the table of a file")
     show.add_argument("--peers", nargs="+", help="only these")
     show.add_argument("--problems", action="store_true", help="each problem, not each family")
+    commands.add_parser("speed", help="print the CPU time of suggestions")
+    commands.add_parser("warm", help="print what earlier sweeps are worth")
     for command in (run, show):
-        command.add_argument("--file", type=Path, default=Path("benchmarks/results/sweeps.jsonl"))
+        default = Path("benchmarks/results/sweeps.jsonl")
+        command.add_argument(
+            "--file", type=Path, nargs="+" if command is show else None, default=default
+        )
     arguments = parser.parse_args()
     if arguments.command == "run":
         _run(arguments)
+    elif arguments.command == "speed":
+        print(speed())
+    elif arguments.command == "warm":
+        print(warm())
     else:
-        lines = _read(arguments.file)
+        files = arguments.file if isinstance(arguments.file, list) else [arguments.file]
+        lines = [line for file in files for line in _read(file)]
         peers = arguments.peers or sorted({line["peer"] for line in lines})
         print(table([line for line in lines if line["peer"] in peers], arguments.problems))
 
@@ -76,4 +88,5 @@ def _plan(arguments: argparse.Namespace) -> Iterator[tuple[str, int, Any, int, s
                         yield family, seed, problem, workers, peer
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.optimizer.problem import Params, Trial
 from benchmarks.optimizer.simulate import Optimizer
 from protein import Protein, Space
-from protein.parameter import Categorical, Distribution, Numeric, Parameter
+from protein.parameter import Categorical, Distribution, Parameter
 
 
 class Ours:
