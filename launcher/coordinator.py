@@ -13,6 +13,7 @@ from typing import assert_never
 from launcher import inbox, metrics, policy, trainlog, views
 from launcher.budget import Offer
 from launcher.config import from_mapping
+from launcher.early_stopping import Curve
 from launcher.errors import DiskError, ExecutorError
 from launcher.events import (
     AttemptCancelling,
@@ -96,6 +97,8 @@ class Coordinator:
         self._backed_up_at = -math.inf
         self._progressed: dict[int, tuple[float, float]] = {}
         """Of each trial that is watched: when its files say that they grew, and when we saw it."""
+        self._curve_of_running: dict[int, Curve] = {}
+        self._curve_of_ended: dict[int, Curve] = {}
 
     def run(self) -> State:
         """Go on until the sweep ended, or is paused and drained; return the last state.
@@ -179,7 +182,7 @@ class Coordinator:
         while True:
             now = self._world.clock.now()
             action = policy.decide(
-                self.config, self.state, self._world.offer, now, self._progress()
+                self.config, self.state, self._world.offer, now, self._progress(), self._curves()
             )
             match action:
                 case Wait(until=until):
@@ -190,9 +193,13 @@ class Coordinator:
                     self._suggest(action)
                 case Submit():
                     self._submit(action)
-                case Cancel(trial=trial, attempt=attempt, job_name=name, reason=reason):
-                    self._record(AttemptCancelling(trial, attempt, reason))
-                    self._to_cancel.add(name)
+                case Cancel():
+                    self._record(
+                        AttemptCancelling(
+                            action.trial, action.attempt, action.reason, action.detail
+                        )
+                    )
+                    self._to_cancel.add(action.job_name)
                     self._cancel()
                 case Drop(trial=trial):
                     self._record(TrialDropped(trial))
@@ -255,6 +262,24 @@ class Coordinator:
                 seen[trial.number] = before if before[0] == at else (at, now)
         self._progressed = seen
         return {number: seen_at for number, (_, seen_at) in seen.items()}
+
+    def _curves(self) -> dict[int, Curve]:
+        """Return what trials reported on their way, where the sweep stops trials early.
+
+        The curve of a trial that is over is read once.
+        """
+        rule = self.config.sweep.early_stopping
+        if rule is None:
+            return {}
+        name = rule.metric or self.config.sweep.metric
+        for trial in self.state.ordered:
+            if trial.number not in self._curve_of_ended:
+                folder = self.folder.run(trial.run_id)
+                curve = metrics.curve(folder, name, resource=rule.resource)
+                self._curve_of_running[trial.number] = curve
+                if trial.state.is_over:
+                    self._curve_of_ended[trial.number] = curve
+        return {**self._curve_of_running, **self._curve_of_ended}
 
     def _refuse(self, trial: Trial, detail: str) -> None:
         attempt = trial.attempt

@@ -69,6 +69,8 @@ def project(space: Space, params: Mapping[str, Any]) -> dict[str, Any] | str:
     changed since sets the trial aside, since it was another program then.
     """
     for name, value in params.items():
+        if name == "seed" and name not in space.names:
+            continue  # what tells apart the runs of one suggestion
         if name in space.fixed and space.fixed[name] != value:
             return f"{name} was {value!r} and is {space.fixed[name]!r} now"
         if name not in space.fixed and name not in space.names:

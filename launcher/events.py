@@ -28,6 +28,7 @@ class Failure(StrEnum):
     NO_CAPACITY = "no_capacity"  # no machine was to be had
     LAUNCH_ERROR = "launch_error"  # the executor refused
     CANCELLED = "cancelled"  # the user ended it
+    STOPPED_EARLY = "stopped_early"  # others did better by then; its last score teaches
 
     @property
     def is_parameters_fault(self) -> bool:
@@ -137,6 +138,7 @@ class AttemptCancelling(msgspec.Struct, frozen=True, tag="attempt_cancelling"):
     trial: int
     attempt: int
     reason: Failure
+    detail: str = ""
 
 
 class AttemptEnded(msgspec.Struct, frozen=True, tag="attempt_ended"):

@@ -326,6 +326,7 @@ _OUTCOMES = (
     ("succeeded", "--trial", ""),
     ("failed", "--failed", "x"),
     ("ended by the machine", "--front", "/"),
+    ("stopped early", "--muted", "\\"),
     ("cancelled", "--muted", "."),
     ("running", "--best", "-"),
 )
@@ -339,6 +340,8 @@ def _outcome(attempt: dict[str, Any]) -> str:
     failure = Failure(attempt["failure"])
     if failure is Failure.CANCELLED:
         return "cancelled"
+    if failure is Failure.STOPPED_EARLY:
+        return "stopped early"
     return "ended by the machine" if failure.is_machines_fault else "failed"
 
 

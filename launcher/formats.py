@@ -15,7 +15,7 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
-_ASCII = str.maketrans(dict(zip("○◌●✓✗–★◆·━…│┤├┼─┌┐└┘┬┴", "o.>+x-*#.=~||||-++++++", strict=True)))
+_ASCII = str.maketrans(dict(zip("○◌●✓✗◁–★◆·━…│┤├┼─┌┐└┘┬┴", "o.>+x<-*#.=~||||-++++++", strict=True)))
 
 
 def ascii_only(text: str) -> str:

@@ -16,6 +16,7 @@ from launcher import trainlog
 from launcher.ports import Result, Run
 
 MAX_RESULT_BYTES = 1024 * 1024
+MAX_CURVE_BYTES = 4 * 1024 * 1024
 MAX_METRICS = 10_000
 MAX_DEPTH = 16
 
@@ -93,6 +94,29 @@ def grown_at(run_dir: Path) -> float | None:
         except OSError:
             continue
     return max(times, default=None)
+
+
+def curve(run_dir: Path, metric: str, *, resource: str) -> list[tuple[float, float]]:
+    """Return what a trial reported on its way as (resource, value), resources rising.
+
+    `resource` is `step` or `cost_seconds`; without the latter the time since the first line stands
+    for it. At most the last MAX_CURVE_BYTES are read; what is no number is left out.
+    """
+    points: list[tuple[float, float]] = []
+    began: float | None = None
+    for line in trainlog.tail(run_dir / "metrics.jsonl", MAX_CURVE_BYTES):
+        report = _parse(line) or {}
+        time = as_number(report.get("time"))
+        began = time if began is None else began
+        at = as_number(report.get(resource))
+        if at is None and resource == "cost_seconds" and time is not None and began is not None:
+            at = time - began
+        value = as_number(flatten(report).get(metric))
+        if at is None or value is None or not math.isfinite(at) or not math.isfinite(value):
+            continue
+        if not points or at > points[-1][0]:
+            points.append((at, value))
+    return points
 
 
 def reported_names(run: Run, sources: Sequence[Source] = FOLDER_SOURCES) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from launcher.config import SweepConfig
+from launcher.constraints import Constraint, all_hold, parse
 from launcher.edits import project
 from launcher.state import State, Trial, TrialState
 from protein.observation import Observation, Suggestion
@@ -24,6 +25,7 @@ class Optimizer:
     space: Space
     settings: Settings
     seed: int
+    constraints: tuple[Constraint, ...] = ()
 
     @classmethod
     def of(cls, config: SweepConfig) -> "Optimizer":
@@ -35,14 +37,17 @@ class Optimizer:
             method=sweep.method,
             cost_parameter=sweep.cost_parameter,
         )
-        return cls(Space.from_dict(sweep.parameters), settings, sweep.seed)
+        constraints = tuple(parse(text) for text in sweep.constraints)
+        return cls(Space.from_dict(sweep.parameters), settings, sweep.seed, constraints)
 
     def suggest(self, state: State) -> Suggestion:
         """Return the parameters of the sweep's next trial."""
         observed = observations(self.space, state)
         pending = [trial.params for trial in state.open_trials]
         number = len(state.trials) + 1
-        return suggest(self.space, self.settings, observed, pending, seed_for(self.seed, number))
+        seed = seed_for(self.seed, number)
+        constraint = all_hold(self.constraints)
+        return suggest(self.space, self.settings, observed, pending, seed, constraint=constraint)
 
 
 def observations(space: Space, state: State) -> list[Observation]:
@@ -56,7 +61,9 @@ def observations(space: Space, state: State) -> list[Observation]:
 
 def observation(trial: Trial) -> Observation | None:
     """Return what a trial teaches; None if it is not over, or ended by no fault of its own."""
-    if trial.state is TrialState.SUCCEEDED:
+    if trial.state is TrialState.SUCCEEDED or (
+        trial.state is TrialState.STOPPED and trial.score is not None
+    ):
         return Observation(trial.params, trial.score, trial.cost_seconds)
     if trial.failure is not None and trial.failure.is_parameters_fault and trial.state.is_over:
         return Observation(trial.params, None, trial.cost_seconds, is_failure=True)
@@ -72,5 +79,25 @@ Ask = Callable[[SweepConfig, State], Suggestion]
 
 
 def ask(config: SweepConfig, state: State) -> Suggestion:
-    """Return the optimizer's next suggestion: `Optimizer.of(config).suggest(state)`."""
-    return Optimizer.of(config).suggest(state)
+    """Return the next suggestion: the optimizer's, or its last one with another seed.
+
+    With `seeds: 3` each suggestion is tried three times; the optimizer sees three observations at
+    one place, which tell it their mean and the noise.
+    """
+    seeds = config.sweep.seeds
+    if seeds == 1:
+        return Optimizer.of(config).suggest(state)
+    last = state.trials[len(state.trials)] if state.trials else None
+    replicate = last.info.get("replicate", seeds) if last is not None else seeds
+    if last is not None and replicate < seeds:
+        params = {**last.params, SEED: last.params[SEED] + 1}
+        info = {"origin": "replicate", "of": last.info["of"], "replicate": replicate + 1}
+        return Suggestion(params, info)
+    suggestion = Optimizer.of(config).suggest(state)
+    params = {**suggestion.params, SEED: config.sweep.fixed.get(SEED, 0)}
+    number = len(state.trials) + 1
+    return Suggestion(params, {**suggestion.info, "of": number, "replicate": 1})
+
+
+SEED = "seed"
+"""The parameter that tells apart the runs of one suggestion."""

@@ -20,6 +20,7 @@ from launcher.budget import (
     worst_case_usd,
 )
 from launcher.config import SweepConfig, from_mapping
+from launcher.early_stopping import Curve, why_stop
 from launcher.events import (
     AttemptEnded,
     AttemptStarted,
@@ -77,6 +78,7 @@ class Cancel:
     attempt: int
     job_name: str
     reason: Failure
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ Action = Suggest | Submit | Cancel | Drop | Pause | End | Wait | Leave
 
 
 NO_PROGRESS: Mapping[int, float] = {}
+NO_CURVES: Mapping[int, Curve] = {}
 
 
 def decide(
@@ -125,10 +128,12 @@ def decide(
     offer: Offer,
     now: float,
     progress: Mapping[int, float] = NO_PROGRESS,
+    curves: Mapping[int, Curve] = NO_CURVES,
 ) -> Action:
     """Return the next thing to do.
 
-    `progress` says for running trials when their log or metrics last grew (Unix seconds).
+    `progress` says for running trials when their log or metrics last grew (Unix seconds);
+    `curves` what all trials reported on their way, where the sweep stops trials early.
     """
     if state.mode is Mode.ENDED:
         return Leave()
@@ -143,6 +148,9 @@ def decide(
     too_dear = _too_dear(config, state, now)
     if too_dear is not None:
         return too_dear
+    behind = _behind(config, state, curves)
+    if behind is not None:
+        return behind
     if state.mode is Mode.ACTIVE:
         return _decide_active(config, state, offer, now)
     if state.live_trials:
@@ -275,6 +283,22 @@ def _too_dear(config: SweepConfig, state: State, now: float) -> Cancel | None:
     return None
 
 
+def _behind(config: SweepConfig, state: State, curves: Mapping[int, Curve]) -> Cancel | None:
+    """Return the end of a running trial that others have left behind."""
+    rule = config.sweep.early_stopping
+    if rule is None:
+        return None
+    for trial in state.live_trials:
+        attempt = trial.attempt
+        if attempt is None or attempt.started_at is None or attempt.cancelling is not None:
+            continue
+        reason = why_stop(rule, config.sweep.goal, trial.number, curves)
+        if reason:
+            why = Failure.STOPPED_EARLY
+            return Cancel(trial.number, attempt.number, attempt.job_name, why, reason)
+    return None
+
+
 def _resting_until(config: SweepConfig, state: State) -> float:
     """After a program broke nothing starts for a while: it may break again at once."""
     if state.last_failure_at is None or state.consecutive_failures == 0:
@@ -383,11 +407,24 @@ def judge(
         ended_at=ended_at,
         machine_seconds=seconds,
         cost_usd=seconds / 3600 * price,
-        score=score if failure is None else None,
+        score=_score_at_the_end(config, failure, score, result),
         cost_seconds=_cost_seconds(trial, result, seconds),
         metrics=_finite(result),
         detail=detail,
     )
+
+
+def _score_at_the_end(
+    config: SweepConfig, failure: Failure | None, score: float | None, result: Result | None
+) -> float | None:
+    """Return the score of a success, or what a trial that was stopped early had come to."""
+    if failure is None:
+        return score
+    rule = config.sweep.early_stopping
+    if failure is not Failure.STOPPED_EARLY or rule is None or result is None:
+        return None
+    reached = result.metrics.get(rule.metric or config.sweep.metric)
+    return reached if reached is not None and math.isfinite(reached) else None
 
 
 def started(trial: Trial, attempt: Attempt, outcome: Outcome, now: float) -> AttemptStarted:
@@ -466,7 +503,7 @@ def _failure(
         case Phase.EXITED if code == 0:
             return (None, "") if score is not None else (Failure.NO_RESULT, "")
         case Phase.KILLED | Phase.EXITED if attempt.cancelling is not None:
-            return attempt.cancelling, outcome.detail
+            return attempt.cancelling, attempt.detail or outcome.detail
         case Phase.KILLED:
             return _from_cause(outcome.cause, Failure.PREEMPTED), outcome.detail
         case Phase.EXITED if code in INTERRUPTED_EXIT_CODES:

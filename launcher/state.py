@@ -53,6 +53,7 @@ class TrialState(StrEnum):
     STARTING = "starting"  # submitted, its program does not run yet
     RUNNING = "running"
     SUCCEEDED = "succeeded"
+    STOPPED = "stopped"  # ended early, with the score it had
     FAILED = "failed"
     CANCELLED = "cancelled"
 
@@ -64,7 +65,7 @@ class TrialState(StrEnum):
     @property
     def is_over(self) -> bool:
         """Whether it ended."""
-        return self in (TrialState.SUCCEEDED, TrialState.FAILED, TrialState.CANCELLED)
+        return self not in (TrialState.QUEUED, TrialState.STARTING, TrialState.RUNNING)
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -316,7 +317,10 @@ def _apply_to_trial(
             )
             return _with_trial(state, _with(trial, state=TrialState.RUNNING))
         case AttemptCancelling():
-            return _with_trial(state, _with_attempt(trial, event.attempt, cancelling=event.reason))
+            trial = _with_attempt(
+                trial, event.attempt, cancelling=event.reason, detail=event.detail
+            )
+            return _with_trial(state, trial)
         case AttemptEnded():
             return _end_attempt(state, trial, event, at)
         case TrialDropped():
@@ -395,6 +399,8 @@ these parameters are: it teaches the optimizer and does not count against the li
 def _end_state(failure: Failure | None) -> TrialState:
     if failure is None:
         return TrialState.SUCCEEDED
+    if failure is Failure.STOPPED_EARLY:
+        return TrialState.STOPPED
     return TrialState.CANCELLED if failure is Failure.CANCELLED else TrialState.FAILED
 
 

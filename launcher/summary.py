@@ -41,7 +41,11 @@ def _headline(document: Document) -> Iterator[Text]:
     line = Text(formats.printable(document["sweep"]), style="bold")
     line.append(f" {state_words(document)}: ", style="not bold")
     facts = [formats.plural(done(document), "trial")]
-    facts += [f"{counts[key]:,} {key}" for key in ("failed", "cancelled", "running") if counts[key]]
+    facts += [
+        f"{counts[key]:,} {key}"
+        for key in ("stopped", "failed", "cancelled", "running")
+        if counts[key]
+    ]
     facts.append(formats.duration(document["elapsed_seconds"]))
     line.append(", ".join(facts), style="not bold")
     yield line

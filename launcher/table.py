@@ -35,6 +35,7 @@ SYMBOLS = {
     "starting": ("◌", "cyan"),
     "running": ("●", "cyan"),
     "succeeded": ("✓", "green"),
+    "stopped": ("◁", "yellow"),
     "failed": ("✗", "red"),
     "cancelled": ("–", "dim"),
 }

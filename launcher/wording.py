@@ -50,6 +50,9 @@ def _trial_changes(
             star = ", best so far ★" if best and best["number"] == trial["number"] else ""
             score = formats.number(trial["score"])
             yield f"{name}: score {score}, cost {formats.duration(trial['cost_seconds'])}{star}"
+        case "stopped" if was != "stopped":
+            score = formats.number(trial["score"])
+            yield f"{name} stopped early at score {score}: {_error_words(trial)}"
         case "failed" if was != "failed":
             yield f"{name} failed: {_error_words(trial)}"
         case "cancelled" if was != "cancelled":
@@ -82,7 +85,7 @@ def state_words(document: Document) -> str:
 def done(document: Document) -> int:
     """Return how many trials are over."""
     counts = document["counts"]
-    return int(counts["succeeded"] + counts["failed"] + counts["cancelled"])
+    return int(sum(counts[state] for state in ("succeeded", "stopped", "failed", "cancelled")))
 
 
 def progress(document: Document) -> str:

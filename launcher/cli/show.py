@@ -162,7 +162,11 @@ def _sweeps_table(rows: Sequence[Mapping[str, Any]]) -> "Table":
         table.add_column(header)
     for row in rows:
         counts, best = row.get("counts"), row.get("best")
-        ended = sum(counts[key] for key in ("succeeded", "failed", "cancelled")) if counts else 0
+        ended = (
+            sum(counts[key] for key in ("succeeded", "stopped", "failed", "cancelled"))
+            if counts
+            else 0
+        )
         trials = f"{ended}/{counts['total']}" if counts else ""
         score = "" if best is None else f"{row['metric']} {formats.number(best)}"
         table.add_row(row["sweep"], row["state"], trials, row.get("error") or score)

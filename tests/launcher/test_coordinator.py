@@ -26,6 +26,7 @@ from launcher.events import (
     TrialRetried,
 )
 from launcher.executors.simulated import (
+    Report,
     SimulatedExecutor,
     SimulatedRun,
     VirtualClock,
@@ -34,7 +35,7 @@ from launcher.executors.simulated import (
 from launcher.folder import SweepFolder
 from launcher.journal import Journal, JournalWriter
 from launcher.metrics import RunFolderMetrics
-from launcher.optimizer import ask
+from launcher.optimizer import ask, observation
 from launcher.ports import Job
 from launcher.state import Mode, State, TrialState, apply, fold
 from tests.launcher.builders import a_config
@@ -296,3 +297,49 @@ def test_a_trial_finds_the_files_of_the_reference_system(lab: Callable[..., Lab]
     assert protein_state["num_suggestions"] == 1
     assert (sweep.folder.path / "config.yaml").is_file()
     assert [path.name for path in run.glob("dist_*.yaml")] == ["dist_demo-abcd-1-1.yaml"]
+
+
+def rising(job: Job) -> SimulatedRun:
+    """Ten minutes of work that reports gamma × minute each minute."""
+    gamma = float(json.loads((job.run_dir / "params.json").read_text())["trainer.gamma"])
+    reports = tuple(
+        Report(after_seconds=60.0 * m, step=m, metrics={"reward": (gamma - 0.9) * m})
+        for m in range(1, 10)
+    )
+    metrics = {"reward": (gamma - 0.9) * 10}
+    return SimulatedRun(duration_seconds=600.0, reports=reports, metrics=metrics)
+
+
+def test_trials_that_fall_behind_are_stopped_and_still_teach(lab: Callable[..., Lab]) -> None:
+    rule = {"method": "median", "resource": "step", "grace": 2, "min_trials": 3}
+    sweep = lab(rising, trials=12, parallel=2, sweep={"early_stopping": rule, "method": "random"})
+    state = sweep.run()
+    stopped = [t for t in state.ordered if t.state is TrialState.STOPPED]
+    assert state.end is EndReason.COMPLETED
+    assert stopped
+    assert max(state.ordered, key=lambda t: t.score or 0.0) not in stopped
+    for trial in stopped:
+        assert trial.failure is Failure.STOPPED_EARLY
+        assert "below the median" in trial.detail
+        assert trial.score is not None
+        assert trial.attempts[0].machine_seconds < 600
+        taught = observation(trial)
+        assert taught is not None
+        assert (taught.score, taught.is_failure) == (trial.score, False)
+
+
+def test_each_suggestion_is_run_with_as_many_seeds_as_asked_for(lab: Callable[..., Lab]) -> None:
+    state = lab(trials=7, parallel=2, sweep={"seeds": 3}).run()
+    trials = list(state.ordered)
+    assert [t.params["seed"] for t in trials] == [0, 1, 2, 0, 1, 2, 0]
+    without_seed = [{k: v for k, v in t.params.items() if k != "seed"} for t in trials]
+    assert without_seed[0] == without_seed[1] == without_seed[2] != without_seed[3]
+    assert [t.info["of"] for t in trials] == [1, 1, 1, 4, 4, 4, 7]
+
+
+def test_suggestions_obey_the_sweeps_constraints(lab: Callable[..., Lab]) -> None:
+    rule = "trainer.gamma * 100 <= trainer.batch_size or trainer.batch_size < 50"
+    sweep = lab(trials=12, sweep={"constraints": [rule]})
+    for trial in sweep.run().ordered:
+        gamma, batch = trial.params["trainer.gamma"], trial.params["trainer.batch_size"]
+        assert gamma * 100 <= batch or batch < 50

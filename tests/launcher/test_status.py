@@ -186,6 +186,7 @@ def test_trials_are_counted_by_state() -> None:
         "starting": 0,
         "running": 1,
         "succeeded": 1,
+        "stopped": 0,
         "failed": 1,
         "cancelled": 0,
     }

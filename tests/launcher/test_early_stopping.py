@@ -1,0 +1,86 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launcher.early_stopping import Curve, why_stop
+from launcher.schema import EarlyStopping
+
+MEDIAN = EarlyStopping(method="median", resource="step", grace=10, min_trials=3)
+ASHA = EarlyStopping(method="asha", resource="step", grace=10, reduction_factor=3, min_trials=3)
+
+
+def flat(value: float, until: int = 30) -> Curve:
+    return [(float(at), value) for at in range(1, until + 1)]
+
+
+def test_a_trial_below_the_median_is_ended_with_the_reason() -> None:
+    curves = {1: flat(5.0), 2: flat(6.0), 3: flat(7.0), 4: flat(1.0, 12)}
+    reason = why_stop(MEDIAN, "maximize", 4, curves)
+    assert "median of 3 trials at step 12" in reason
+
+
+def test_a_trial_above_the_median_goes_on() -> None:
+    curves = {1: flat(5.0), 2: flat(6.0), 3: flat(7.0), 4: flat(6.5, 12)}
+    assert why_stop(MEDIAN, "maximize", 4, curves) == ""
+
+
+def test_smaller_is_better_where_the_goal_says_so() -> None:
+    curves = {1: flat(5.0), 2: flat(6.0), 3: flat(7.0), 4: flat(1.0, 12), 5: flat(9.0, 12)}
+    assert why_stop(MEDIAN, "minimize", 4, curves) == ""
+    assert why_stop(MEDIAN, "minimize", 5, curves) != ""
+
+
+def test_no_trial_is_ended_within_its_grace() -> None:
+    curves = {1: flat(5.0), 2: flat(6.0), 3: flat(7.0), 4: flat(1.0, 9)}
+    assert why_stop(MEDIAN, "maximize", 4, curves) == ""
+    assert why_stop(ASHA, "maximize", 4, curves) == ""
+
+
+def test_too_few_trials_to_compare_with_end_none() -> None:
+    curves = {1: flat(5.0), 2: flat(6.0), 4: flat(1.0, 12)}
+    assert why_stop(MEDIAN, "maximize", 4, curves) == ""
+
+
+def test_trials_that_have_not_come_so_far_are_no_measure() -> None:
+    curves = {1: flat(5.0, 11), 2: flat(6.0, 11), 3: flat(7.0, 11), 4: flat(1.0, 12)}
+    assert why_stop(MEDIAN, "maximize", 4, curves) == ""
+
+
+def test_a_trial_without_a_report_is_left_alone() -> None:
+    curves: dict[int, Curve] = {1: flat(5.0), 2: flat(6.0), 3: flat(7.0), 4: []}
+    assert why_stop(MEDIAN, "maximize", 4, curves) == ""
+    assert why_stop(ASHA, "maximize", 4, curves) == ""
+
+
+def test_only_one_in_three_goes_on_from_a_rung() -> None:
+    curves = {number: flat(float(number), 10) for number in range(1, 7)}
+    going_on = [n for n in curves if not why_stop(ASHA, "maximize", n, curves)]
+    assert going_on == [5, 6]
+
+
+def test_a_rung_compares_what_was_reached_by_it() -> None:
+    late_bloomer: Curve = [(5.0, 1.0), (10.0, 1.0), (29.0, 9.0)]
+    curves = {1: flat(2.0, 10), 2: flat(3.0, 10), 3: late_bloomer}
+    assert "rung of step 10" in why_stop(ASHA, "maximize", 3, curves)
+
+
+@given(
+    values=st.lists(st.floats(-1e6, 1e6), min_size=4, max_size=12, unique=True),
+    rule=st.sampled_from([MEDIAN, ASHA]),
+)
+def test_the_best_trial_is_never_ended(values: list[float], rule: EarlyStopping) -> None:
+    curves = {number: flat(value) for number, value in enumerate(values)}
+    best = max(curves, key=lambda number: values[number])
+    assert why_stop(rule, "maximize", best, curves) == ""
+
+
+@given(
+    values=st.lists(st.floats(-1e6, 1e6), min_size=4, max_size=12),
+    rule=st.sampled_from([MEDIAN, ASHA]),
+)
+def test_to_minimize_is_to_maximize_the_negative(values: list[float], rule: EarlyStopping) -> None:
+    curves = {number: flat(value) for number, value in enumerate(values)}
+    negative = {number: flat(-value) for number, value in enumerate(values)}
+    for number in curves:
+        up = why_stop(rule, "maximize", number, curves)
+        down = why_stop(rule, "minimize", number, negative)
+        assert bool(up) == bool(down)
