@@ -21,7 +21,7 @@ class Ours:
         params, info = self.protein.suggest()
         return info["suggestion_id"], params
 
-    def tell(self, token: Any, params: Params, trial: Trial) -> None:
+    def tell(self, token: Any, trial: Trial) -> None:
         self.protein.observe(token, trial.score, trial.cost, is_failure=trial.score is None)
 
 
@@ -33,7 +33,7 @@ class Random:
         unit = tuple(self.rng.random(len(self.space.names)))
         return None, self.space.from_unit(unit) | dict(self.space.fixed)
 
-    def tell(self, token: Any, params: Params, trial: Trial) -> None:
+    def tell(self, token: Any, trial: Trial) -> None:
         pass
 
 
@@ -81,7 +81,7 @@ class Optuna:
                     p.name, p.min, p.max, log=kind is Distribution.LOG_NORMAL
                 )
 
-    def tell(self, token: Any, params: Params, trial: Trial) -> None:
+    def tell(self, token: Any, trial: Trial) -> None:
         if trial.score is None:
             self.study.tell(token, state=self.optuna.trial.TrialState.FAIL)
         else:
@@ -141,7 +141,7 @@ class Hebo(Cube):
         row = self.hebo.suggest(1)
         return row, self.decode(row.iloc[0].to_dict())
 
-    def tell(self, token: Any, params: Params, trial: Trial) -> None:
+    def tell(self, token: Any, trial: Trial) -> None:
         self.told.append((token, trial.score))
         if trial.score is None and all(score is None for _, score in self.told):
             self.failed.append(token)
@@ -183,15 +183,13 @@ class Smac(Cube):
         scenario = Scenario(
             cs, n_trials=100, seed=seed, output_directory=tempfile.mkdtemp(), deterministic=True
         )
-        self.smac = Facade(
-            scenario, lambda config, seed=0: 0.0, logging_level=False, overwrite=True
-        )
+        self.smac = Facade(scenario, _never_called, logging_level=False, overwrite=True)
 
     def ask(self) -> tuple[Any, Params]:
         info = self.smac.ask()
         return info, self.decode(dict(info.config))
 
-    def tell(self, token: Any, params: Params, trial: Trial) -> None:
+    def tell(self, token: Any, trial: Trial) -> None:
         from smac.runhistory.dataclasses import TrialValue
         from smac.runhistory.enumerations import StatusType
 
@@ -201,6 +199,11 @@ class Smac(Cube):
         else:
             value = TrialValue(cost=-trial.score)
         self.smac.tell(token, value)
+
+
+def _never_called(config: Any, seed: int = 0) -> float:  # noqa: ARG001 - names SMAC looks for
+    """Stand for the function that SMAC would call itself; it is asked and told instead."""
+    raise AssertionError
 
 
 class Botorch(Cube):
@@ -250,7 +253,7 @@ class Botorch(Cube):
         x, _ = botorch.optim.optimize_acqf(acqf, bounds, q=1, num_restarts=4, raw_samples=128)
         return x[0]
 
-    def tell(self, token: Any, params: Params, trial: Trial) -> None:
+    def tell(self, token: Any, trial: Trial) -> None:
         self.pending = [x for x in self.pending if x is not token]
         self.told.append((token, trial.score))
 

@@ -1,4 +1,4 @@
-"""A sweep on a simulated clock: workers ask when they are free, trials take as long as they cost."""
+"""A sweep on a simulated clock: workers ask when free, trials take as long as they cost."""
 
 import heapq
 import time
@@ -15,7 +15,7 @@ class Optimizer(Protocol):
 
     def ask(self) -> tuple[Any, Params]: ...
 
-    def tell(self, token: Any, params: Params, trial: Trial) -> None: ...
+    def tell(self, token: Any, trial: Trial) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def simulate(
             started += 1
         now, _, token, params, trial = heapq.heappop(running)
         before = time.process_time()
-        optimizer.tell(token, params, trial)
+        optimizer.tell(token, trial)
         cpu += time.process_time() - before
         truth = None if trial.score is None else problem.truth(params)
         finished.append(Finished(now, trial.cost, trial.score, truth))
