@@ -10,6 +10,7 @@ from launcher.config import SweepConfig
 from launcher.folder import SweepFolder
 from launcher.ports import Job
 from launcher.state import State, Trial
+from launcher.wandb_sweep_run import recorded_sweep
 
 _ARGS = re.compile(r"\$\{args\}|\$args\b")
 
@@ -30,7 +31,7 @@ def make_job(
         workdir=Path(config.task.workdir or ".").resolve(),
         script=_ARGS.sub('"$@"', config.task.run),
         arguments=tuple(f"--{key}={_text(value)}" for key, value in trial.params.items()),
-        environment=_environment(config, state, trial, attempt, run_dir),
+        environment=_environment(config, state, trial, attempt, run_dir, recorded_sweep(folder)),
         secrets=_secrets(config),
         nodes=config.task.num_nodes,
         timeout_seconds=config.execution.timeout_seconds,
@@ -38,11 +39,19 @@ def make_job(
 
 
 def _environment(
-    config: SweepConfig, state: State, trial: Trial, attempt: int, run_dir: Path
+    config: SweepConfig,
+    state: State,
+    trial: Trial,
+    attempt: int,
+    run_dir: Path,
+    wandb_sweep_id: str | None,
 ) -> dict[str, str]:
+    wandb = wandb_environment.variables(
+        config, state, trial, attempt, run_dir, wandb_sweep_id=wandb_sweep_id
+    )
     return {
         **{key: _text(value) for key, value in config.task.envs.items()},
-        **wandb_environment.variables(config, state, trial, attempt, run_dir),
+        **wandb,
         **{f"PROTEIN_PARAM_{_variable(key)}": _text(v) for key, v in trial.params.items()},
         "PROTEIN_PARAMS": str(run_dir / "params.json"),
         "PROTEIN_RUN_ID": trial.run_id,

@@ -7,15 +7,19 @@ parameters as Protein gave them, whatever the program passes to `wandb.init`, an
 `project` that the program passes is ignored with a warning. Tried with wandb 0.26.1 and 0.31.0.
 """
 
+import base64
 import hashlib
 import json
 import netrc
 import os
+import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 from launcher.config import SweepConfig
 from launcher.state import State, Trial
@@ -26,7 +30,10 @@ DEFAULT_PROJECT = "metta"
 DEFAULT_BASE_URL = "https://api.wandb.ai"
 MAX_TAG_LENGTH = 64  # W&B refuses longer tags
 MAX_NAME_LENGTH = 128  # and longer ids, names and groups
+CONNECT_SECONDS = 3.0
+ACCESS_SECONDS = 10.0
 _HASH_LENGTH = 8
+_PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 _SPELLINGS: Mapping[str, Mode] = {"dryrun": "offline", "run": "online", "shared": "online"}
 
 
@@ -39,9 +46,16 @@ def variables(
     *,
     environ: Mapping[str, str] = os.environ,
     wandb_sweep_id: str | None = None,
+    is_reachable: Callable[[Mapping[str, str]], bool] = lambda environ: can_connect(environ),
 ) -> dict[str, str]:
-    """Return the variables of one attempt. `wandb_sweep_id`: the W&B sweep that shows the run."""
+    """Return the variables of one attempt. `wandb_sweep_id`: the W&B sweep that shows the run.
+
+    A trial that starts while W&B is away logs offline: online, `wandb.init` would end it after
+    90 s. `protein-sky sync` uploads it later.
+    """
     mode = resolve_mode(config, environ)
+    if mode == "online" and not is_reachable(environ):
+        mode = "offline"
     entity = config.wandb.entity or environ.get("WANDB_ENTITY")
     run_config = {**trial.params, "protein": provenance(config, state, trial, attempt)}
     return {
@@ -122,6 +136,49 @@ def resolve_mode(config: SweepConfig, environ: Mapping[str, str] = os.environ) -
 def base_url(environ: Mapping[str, str] = os.environ) -> str:
     """Return where W&B is: a self-hosted server by $WANDB_BASE_URL, else W&B's own."""
     return (environ.get("WANDB_BASE_URL") or DEFAULT_BASE_URL).rstrip("/")
+
+
+def can_connect(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether something listens where W&B is. Behind a proxy this cannot be seen: taken as yes."""
+    if any(environ.get(name) for name in _PROXIES):
+        return True
+    url = urlsplit(base_url(environ))
+    port = url.port or (80 if url.scheme == "http" else 443)
+    try:
+        socket.create_connection((url.hostname or "", port), timeout=CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def why_no_access(environ: Mapping[str, str] = os.environ) -> str:
+    """Return why W&B would refuse a run that is to be online, in a sentence; empty if it would not.
+
+    Asks the server who we are. To be called before anything is launched.
+    """
+    key = api_key(environ)
+    if key is None:
+        if environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+            return ""  # only the client knows how to exchange it
+        return "there is no key: set WANDB_API_KEY, or run `wandb login`"
+    url = base_url(environ)
+    basic = base64.b64encode(f"api:{key}".encode()).decode()
+    request = Request(  # noqa: S310 - the user's own server
+        f"{url}/graphql",
+        data=json.dumps({"query": "query Viewer { viewer { id } }"}).encode(),
+        headers={"Authorization": f"Basic {basic}", "Content-Type": "application/json"},
+    )
+    try:
+        with urlopen(request, timeout=ACCESS_SECONDS) as answer:  # noqa: S310 - as above
+            told = json.load(answer)
+    except HTTPError as error:
+        if error.code in (401, 403):
+            return f"{url} refuses the key (HTTP {error.code})"
+        return f"{url} answers HTTP {error.code}"
+    except (OSError, ValueError) as error:
+        return f"{url} cannot be reached: {error}"
+    viewer = (told.get("data") or {}).get("viewer") if isinstance(told, dict) else None
+    return "" if viewer else f"{url} does not know the key"
 
 
 def has_key(environ: Mapping[str, str] = os.environ) -> bool:

@@ -1,6 +1,7 @@
 """What a trial's program finds about W&B in its environment."""
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from launcher import wandb_environment
 from launcher.wandb_environment import resolve_mode, shortened, tags, variables
 from tests.launcher.builders import PARAMS, a_config, a_state, queued
+from tests.wandb_server.server import DROP, wandb_server
 
 KEY = "k" * 40
 
@@ -20,7 +22,10 @@ KEY = "k" * 40
 def some_variables(tmp_path: Path, environ: dict[str, str], **wandb: Any) -> dict[str, str]:
     config = a_config(wandb=wandb)
     state = a_state(config, queued())
-    return variables(config, state, state.trials[1], 2, tmp_path, environ=environ)
+    trial = state.trials[1]
+    return variables(
+        config, state, trial, 2, tmp_path, environ=environ, is_reachable=lambda _environ: True
+    )
 
 
 @given(st.text(min_size=1, max_size=200), st.text(min_size=1, max_size=200))
@@ -114,6 +119,45 @@ def test_the_commit_is_the_folders_own(tmp_path: Path) -> None:
     ):
         subprocess.run(["git", "-C", str(tmp_path), *step], check=True)
     assert len(wandb_environment.commit(tmp_path) or "") == 40
+
+
+def test_a_trial_that_starts_while_wandb_is_away_logs_offline(tmp_path: Path) -> None:
+    config = a_config()
+    state = a_state(config, queued())
+    environ = {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": f"http://127.0.0.1:{a_free_port()}"}
+    found = variables(config, state, state.trials[1], 1, tmp_path, environ=environ)
+    assert found["WANDB_MODE"] == "offline"
+    assert "WANDB_RESUME" not in found
+
+
+def a_free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port: int = listening.getsockname()[1]
+        return port
+
+
+def test_behind_a_proxy_wandb_is_taken_to_be_there() -> None:
+    url = f"http://127.0.0.1:{a_free_port()}"
+    assert not wandb_environment.can_connect({"WANDB_BASE_URL": url})
+    assert wandb_environment.can_connect({"WANDB_BASE_URL": url, "HTTPS_PROXY": "http://proxy"})
+
+
+def test_a_wrong_key_is_found_before_anything_is_launched(tmp_path: Path) -> None:
+    home = {"HOME": str(tmp_path)}
+    with wandb_server() as server:
+        known = {**home, **server.environ}
+        assert wandb_environment.why_no_access(known) == ""
+        assert wandb_environment.can_connect(known)
+        wrong = {**known, "WANDB_API_KEY": "1" * 40}
+        assert "refuses the key" in wandb_environment.why_no_access(wrong)
+        server.fault = lambda _operation: 503
+        assert "HTTP 503" in wandb_environment.why_no_access(known)
+        server.fault = lambda _operation: DROP
+        assert "cannot be reached" in wandb_environment.why_no_access(known)
+        assert server.errors == []
+    assert "cannot be reached" in wandb_environment.why_no_access(known)
+    assert "no key" in wandb_environment.why_no_access(home)
 
 
 PROGRAM = """
