@@ -16,12 +16,12 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from launcher import __version__, inbox, policy, trainlog
+from launcher import __version__, inbox, notify, policy, trainlog
 from launcher.budget import Offer
 from launcher.config import SweepConfig, from_mapping
 from launcher.coordinator import Coordinator, Notice, Watch, World
 from launcher.errors import ConfigError, DamageError, ExecutorError, Problem, UsageError
-from launcher.events import Command, SweepCreated
+from launcher.events import Command, Recorded, SweepCreated
 from launcher.executors import environment
 from launcher.executors.local import LocalExecutor
 from launcher.executors.simulated import SimulatedExecutor, VirtualClock
@@ -29,6 +29,7 @@ from launcher.files import write_atomic
 from launcher.folder import SweepFolder
 from launcher.journal import Journal, JournalWriter, Lock
 from launcher.metrics import RunFolderMetrics
+from launcher.notify import Messenger
 from launcher.optimizer import ask
 from launcher.restore import Restored
 from launcher.restore import restore as rebuild
@@ -126,9 +127,20 @@ def run(folder: SweepFolder, config: SweepConfig, watch: Watch, notice: Notice) 
     """
     with owned(folder, config) as (journal, state):
         recorded = from_mapping(state.config)
+        notify.check(recorded.notify)
         prepare(folder, recorded)
-        world = replace(connect(folder, recorded), watch=watch, notice=notice)
+        messenger = Messenger(recorded, notify.sender(recorded.notify), notice, state)
+        both = _both(watch, messenger)
+        world = replace(connect(folder, recorded), watch=both, notice=notice)
         return Coordinator(folder, journal, state, world).run()
+
+
+def _both(one: Watch, other: Watch) -> Watch:
+    def watch(state: State, record: Recorded | None) -> None:
+        one(state, record)
+        other(state, record)
+
+    return watch
 
 
 def interrupt(folder: SweepFolder, watch: Watch) -> None:
@@ -237,6 +249,7 @@ def check_can_start(config: SweepConfig) -> None:
             "give at least one parameter a range: trainer.learning_rate: {min: 1e-5, max: 1e-2}",
         )
         raise ConfigError([problem])
+    notify.check(config.notify)
     runs_here = config.execution.cloud == "local"
     if runs_here and "-m trainer" in config.task.run and find_spec("torch") is None:
         raise UsageError(
