@@ -14,15 +14,21 @@ from trainer.ranks import Place, find_place
 
 
 def count_processes(config: Config, environment: Mapping[str, str]) -> int:
-    """How many ranks this machine should have; 1 where torchrun has started them already."""
+    """How many ranks this machine should have: one per GPU, of which NUM_GPUS may allow fewer.
+
+    1 where torchrun has started them already.
+    """
     if "WORLD_SIZE" in environment:
         return 1
     if config.num_processes is not None:
         return config.num_processes
     import torch
 
-    gpus = torch.cuda.device_count() if config.device in ("auto", "cuda") else 0
-    return max(1, gpus)
+    if config.device not in ("auto", "cuda"):
+        return 1
+    gpus = torch.cuda.device_count()
+    allowed = environment.get("NUM_GPUS", "")
+    return max(1, min(gpus, int(allowed)) if allowed.isdigit() else gpus)
 
 
 def places(count: int, node: Place) -> list[Place]:

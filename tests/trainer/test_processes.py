@@ -10,6 +10,14 @@ def test_on_the_cpu_one_process_is_enough():
     assert count_processes(config("device=cpu"), {}) == 1
 
 
+@pytest.mark.parametrize(("num_gpus", "count"), [("", 4), ("2", 2), ("8", 4), ("0", 1)])
+def test_each_gpu_gets_a_rank_unless_fewer_are_allowed(monkeypatch, num_gpus, count):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    environment = {"NUM_GPUS": num_gpus}
+    assert count_processes(config("device=cuda"), environment) == count
+    assert count_processes(config("device=cpu"), environment) == 1
+
+
 def test_the_config_may_ask_for_more():
     assert count_processes(config("device=cpu", "num_processes=3"), {}) == 3
 
