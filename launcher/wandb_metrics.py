@@ -5,6 +5,7 @@ trials, and never while another is under way: the client retries inside for a wh
 in the background and the coordinator never waits for W&B. While W&B fails, queries become rarer.
 """
 
+import os
 import queue
 import random
 import threading
@@ -12,8 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from launcher.config import SweepConfig
+from launcher.metrics import RunFolderMetrics
 from launcher.ports import Metrics, Result, Run
-from launcher.wandb_offline import as_result
+from launcher.wandb_environment import project, resolve_mode
+from launcher.wandb_offline import WANDB_SOURCES, as_result
 
 POLL_SECONDS = (30.0, 60.0)
 """Between two queries: drawn anew each time, so that many sweeps do not ask in step."""
@@ -109,6 +113,21 @@ class WandbMetrics:
         if found is None or not _is_of(found.config, run.attempt):
             return None
         return as_result(found.summary, source="wandb")
+
+
+RESULT_GRACE_SECONDS = 180.0
+"""How long a trial on another machine may be over before its summary is given up: three polls."""
+
+
+def metrics_of(
+    config: SweepConfig, now: Callable[[], float], environ: Mapping[str, str] = os.environ
+) -> Metrics:
+    """Return where a sweep's results come from: run folders, W&B's logs in them, W&B itself."""
+    sources: list[Metrics] = [RunFolderMetrics(), RunFolderMetrics(WANDB_SOURCES)]
+    if resolve_mode(config, environ) == "online":
+        entity = config.wandb.entity or environ.get("WANDB_ENTITY")
+        sources.append(WandbMetrics(from_api(project(config, environ), entity), now))
+    return FirstOf(sources, config.sweep.metric)
 
 
 def _is_of(config: Mapping[str, Any], attempt: int) -> bool:

@@ -11,7 +11,8 @@ import json
 import os
 import queue
 import threading
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from launcher.config import SweepConfig
@@ -55,7 +56,7 @@ def find_or_create_sweep(
         return known
     import wandb
 
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints the address
+    with _undisturbed():
         made = wandb.sweep(
             wandb_sweep(config, sweep_id),
             entity=config.wandb.entity or environ.get("WANDB_ENTITY"),
@@ -63,6 +64,23 @@ def find_or_create_sweep(
         )
     write_atomic(folder.path / FILE, json.dumps({"wandb_sweep_id": made}) + "\n")
     return str(made)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keep to itself what `wandb.sweep` prints, warns of and sets for the whole process."""
+    names = ("WANDB_ENTITY", "WANDB_PROJECT")
+    before = {name: os.environ.get(name) for name in names}
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of its own making
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
 
 
 def wandb_sweep(config: SweepConfig, sweep_id: str) -> dict[str, Any]:

@@ -1,0 +1,45 @@
+"""The real service, by choice only: it needs an account and leaves a run in its project.
+
+    WANDB_API_KEY=… PROTEIN_SKY_LIVE_WANDB=my-scratch-project \\
+        python -m pytest tests/launcher/test_wandb_live.py -m slow
+"""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from launcher.folder import SweepFolder
+from launcher.wandb_environment import why_no_access
+from launcher.wandb_metrics import from_api
+from launcher.wandb_sync import sync
+from tests.launcher.wandb_programs import RUN_ID, run_trial
+
+PROJECT = os.environ.get("PROTEIN_SKY_LIVE_WANDB", "")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(not PROJECT, reason="PROTEIN_SKY_LIVE_WANDB names no project"),
+]
+
+
+def test_the_key_is_accepted() -> None:
+    assert why_no_access() == ""
+
+
+def test_a_run_made_offline_arrives_and_is_read_back(tmp_path: Path) -> None:
+    place = {"WANDB_MODE": "offline", "WANDB_PROJECT": PROJECT}
+    run_trial(tmp_path, place, values=(0.25, 0.75), wandb_sweep_id=None)
+    report = sync(SweepFolder(tmp_path))
+    assert (len(report.uploaded), report.failed) == (1, ())
+    fetch = from_api(PROJECT, os.environ.get("WANDB_ENTITY"))
+    deadline = time.monotonic() + 300  # a summary may be minutes late
+    while time.monotonic() < deadline:
+        found = fetch([RUN_ID]).get(RUN_ID)
+        if found is not None and found.summary.get("reward") == 0.75:
+            assert found.config["protein"]["attempt"] == 1
+            return
+        time.sleep(15)
+    pytest.fail("the summary did not arrive within five minutes")
