@@ -17,13 +17,7 @@ from trainer.errors import ConfigError
 from trainer.output import write_atomically
 
 # What may differ between the run that wrote a checkpoint and the one that goes on from it.
-FREE = (
-    "run",
-    "num_processes",
-    "vectorization",
-    "trainer.num_workers",
-    "trainer.total_timesteps",
-)
+FREE = ("run", "num_processes", "trainer.total_timesteps")
 FREE_SECTIONS = ("evaluation.", "checkpoint.")
 
 

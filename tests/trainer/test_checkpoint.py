@@ -67,9 +67,9 @@ def test_a_checkpoint_of_other_parameters_is_refused(tmp_path):
         )
 
 
-def test_a_run_may_go_on_for_longer_and_on_other_hardware(tmp_path):
+def test_a_run_may_go_on_for_longer_and_with_other_ranks(tmp_path):
     check_same(
         as_mapping(config()),
-        as_mapping(config("trainer.total_timesteps=5", "trainer.num_workers=4", "run=x")),
+        as_mapping(config("trainer.total_timesteps=5", "num_processes=4", "run=x")),
         tmp_path,
     )
