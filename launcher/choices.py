@@ -58,6 +58,11 @@ def cost_parameter(sweep: Node, flat: Flat) -> Iterator[Problem]:
 def constraints(sweep: Node, flat: Flat) -> Iterator[Problem]:
     """Check that every constraint is one, and speaks of the sweep's parameters."""
     node = sweep.entries.get("constraints")
+    method = sweep.entries.get("method")
+    name = "" if method is None else str(method.value)
+    if node is not None and node.items and name.startswith(("sobol", "grid", "optuna:")):
+        message = f"the method {shown(name)} keeps no constraints"
+        yield node.place.problem("sweep.constraints", message, "protein and random do")
     for item in node.items if node is not None else ():
         if not isinstance(item.value, str):
             continue

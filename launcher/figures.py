@@ -24,6 +24,8 @@ MAX_LABELLED = 300
 """Bars that still have room for a number."""
 CROWD = 500
 """From so many marks on they are small and faint, so that dense places show."""
+MAX_BARS = 20
+"""Parameters among which importance is shown."""
 MAX_LINES = 400
 """Trials drawn in the parallel coordinates."""
 
@@ -90,6 +92,42 @@ def pareto(document: Document) -> Figure | None:
             "xaxis": {"title": {"text": "cost in seconds"}, **_log_if_wide(_costs(known))},
             "yaxis": {"title": {"text": escape(metric)}},
         },
+    )
+
+
+def importance(document: Document) -> Figure | None:
+    """How much each parameter matters; None where nobody worked it out, or too few trials scored.
+
+    `document["importance"]` holds parameter, mean and sd, the greatest first.
+    """
+    shares = document.get("importance") or []
+    if not shares:
+        return None
+    shown = list(reversed(shares[:MAX_BARS]))
+    words = [f"{one['parameter']} {100 * one['mean']:.0f} %" for one in shares[:3]]
+    return Figure(
+        "importance",
+        "Which parameters matter",
+        "Share of the score's variation that goes when a parameter is known, others known before"
+        " it. The lines tell how sure that is.",
+        f"Most important: {', '.join(words)}.",
+        [
+            {
+                "type": "bar",
+                "orientation": "h",
+                "x": [one["mean"] for one in shown],
+                "y": [escape(_cut(one["parameter"])) for one in shown],
+                "error_x": {"type": "data", "array": [one["sd"] for one in shown]},
+                "marker": {"color": "--trial"},
+                "hovertemplate": "%{y}: %{x:.0%}<extra></extra>",
+                "showlegend": False,
+            }
+        ],
+        {
+            "xaxis": {"tickformat": ".0%", "rangemode": "tozero"},
+            "yaxis": {"automargin": True},
+        },
+        height=140 + 30 * len(shown),
     )
 
 

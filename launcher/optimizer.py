@@ -4,18 +4,22 @@ A pure function of config and state, so that a resumed sweep suggests what an un
 would have.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from launcher.config import SweepConfig
 from launcher.constraints import Constraint, all_hold, parse
 from launcher.edits import project
+from launcher.errors import ProteinSkyError
 from launcher.state import State, Trial, TrialState
+from protein.importance import Importance, importance
 from protein.observation import Observation, Suggestion
+from protein.recommend import Recommendation, recommend
 from protein.settings import Settings
 from protein.space import Space
-from protein.suggest import seed_for, suggest
+from protein.suggest import Memo, seed_for, suggest
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +44,62 @@ class Optimizer:
         constraints = tuple(parse(text) for text in sweep.constraints)
         return cls(Space.from_dict(sweep.parameters), settings, sweep.seed, constraints)
 
-    def suggest(self, state: State) -> Suggestion:
-        """Return the parameters of the sweep's next trial."""
-        observed = observations(self.space, state)
+    def suggest(self, state: State, recall: "Recall") -> Suggestion:
+        """Return the parameters of the sweep's next trial.
+
+        Raises ProteinSkyError if no parameters fulfil the sweep's constraints.
+        """
+        observed = observations(self.space, state, recall)
         pending = [trial.params for trial in state.open_trials]
-        number = len(state.trials) + 1
-        seed = seed_for(self.seed, number)
+        seed = seed_for(self.seed, len(state.trials) + 1)
         constraint = all_hold(self.constraints)
-        return suggest(self.space, self.settings, observed, pending, seed, constraint=constraint)
+        ask = partial(suggest, self.space, self.settings, observed, pending)
+        try:
+            if self.settings.method == "random" and constraint is not None:
+                return _first_that(constraint, (ask(seed_for(seed, n)) for n in range(MAX_DRAWS)))
+            return ask(seed, constraint=constraint, earlier=recall.earlier, memo=recall.memo)
+        except ValueError as error:
+            raise ProteinSkyError(
+                f"no parameters fulfil the constraints: {error}",
+                hint="loosen sweep.constraints, or widen the ranges: protein-sky edit",
+            ) from error
 
 
-def observations(space: Space, state: State) -> list[Observation]:
+MAX_DRAWS = 10_000
+"""Random draws after which constraints count as impossible."""
+
+
+def _first_that(
+    constraint: Callable[[Mapping[str, Any]], bool], drawn: Iterable[Suggestion]
+) -> Suggestion:
+    for suggestion in drawn:
+        if constraint(suggestion.params):
+            return suggestion
+    raise ValueError(f"none of {MAX_DRAWS} random draws does")
+
+
+class Recall:
+    """What an optimizer need not work out again. It saves time and changes no suggestion.
+
+    `earlier` are the observations of the sweeps that this one starts warm from.
+    """
+
+    def __init__(self, earlier: Sequence[Sequence[Observation]] = ()) -> None:
+        self.earlier = earlier
+        self.memo = Memo()
+        self._known: dict[int, tuple[Trial, Observation | None]] = {}
+
+    def observation(self, trial: Trial) -> Observation | None:
+        """Return `observation(trial)`, the very same object each time."""
+        known = self._known.get(trial.number)
+        if known is None or known[0] is not trial:
+            known = self._known[trial.number] = (trial, observation(trial))
+        return known[1]
+
+
+def observations(space: Space, state: State, recall: Recall) -> list[Observation]:
     """Return what all trials teach about the present space; see `edits.project`."""
-    known = [o for o in map(observation, state.ordered) if o is not None]
+    known = [o for o in map(recall.observation, state.ordered) if o is not None]
     if state.config_version == 1:
         return known
     projected = ((o, project(space, o.params)) for o in known)
@@ -78,22 +125,28 @@ def complete(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
 Ask = Callable[[SweepConfig, State], Suggestion]
 
 
-def ask(config: SweepConfig, state: State) -> Suggestion:
+def asking(earlier: Sequence[Sequence[Observation]] = ()) -> Ask:
+    """Return what answers `ask` for one sweep again and again, and remembers what saves time."""
+    recall = Recall(earlier)
+    return lambda config, state: ask(config, state, recall)
+
+
+def ask(config: SweepConfig, state: State, recall: Recall | None = None) -> Suggestion:
     """Return the next suggestion: the optimizer's, or its last one with another seed.
 
     With `seeds: 3` each suggestion is tried three times; the optimizer sees three observations at
     one place, which tell it their mean and the noise.
     """
-    seeds = config.sweep.seeds
+    seeds, recall = config.sweep.seeds, recall or Recall()
     if seeds == 1:
-        return Optimizer.of(config).suggest(state)
+        return Optimizer.of(config).suggest(state, recall)
     last = state.trials[len(state.trials)] if state.trials else None
     replicate = last.info.get("replicate", seeds) if last is not None else seeds
     if last is not None and replicate < seeds:
         params = {**last.params, SEED: last.params[SEED] + 1}
         info = {"origin": "replicate", "of": last.info["of"], "replicate": replicate + 1}
         return Suggestion(params, info)
-    suggestion = Optimizer.of(config).suggest(state)
+    suggestion = Optimizer.of(config).suggest(state, recall)
     params = {**suggestion.params, SEED: config.sweep.fixed.get(SEED, 0)}
     number = len(state.trials) + 1
     return Suggestion(params, {**suggestion.info, "of": number, "replicate": 1})
@@ -101,3 +154,19 @@ def ask(config: SweepConfig, state: State) -> Suggestion:
 
 SEED = "seed"
 """The parameter that tells apart the runs of one suggestion."""
+
+
+def recommendation(
+    config: SweepConfig, state: State, *, at_cost: float | None = None
+) -> Recommendation | None:
+    """Return the trial that a repeat is expected to score best, among those of at most a cost."""
+    optimizer = Optimizer.of(config)
+    known = observations(optimizer.space, state, Recall())
+    return recommend(optimizer.space, optimizer.settings, known, at_cost=at_cost)
+
+
+def importances(config: SweepConfig, state: State) -> tuple[Importance, ...]:
+    """Return how much each parameter matters for the score, the greatest first."""
+    optimizer = Optimizer.of(config)
+    known = observations(optimizer.space, state, Recall())
+    return importance(optimizer.space, optimizer.settings, known)

@@ -56,6 +56,7 @@ def render(document: Document) -> str:
         "needs_resume": needs_resume(document),
         "pareto": _of_key(shown, "pareto"),
         "history": _of_key(shown, "history"),
+        "importance": _of_key(shown, "importance"),
         "parallel": _of_key(shown, "parallel"),
         "timeline": _of_key(shown, "timeline"),
         "slices": [figure for figure in shown if figure.key.startswith("slice-")],
@@ -74,6 +75,7 @@ def plots(document: Document) -> list[Figure]:
     whole = (
         figures.pareto(document),
         figures.history(document),
+        figures.importance(document),
         figures.parallel(document),
         figures.timeline(document),
     )

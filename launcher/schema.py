@@ -66,6 +66,9 @@ class SweepSection(Section):
     seeds: int = Field(
         default=1, ge=1, le=1000, description="runs of each suggestion, each with its own seed"
     )
+    warm_start: tuple[Line, ...] = Field(
+        default=(), description="earlier sweeps to learn from, by name"
+    )
     constraints: tuple[Text, ...] = Field(
         default=(), description="conditions between parameters: a.b <= a.c"
     )

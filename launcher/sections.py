@@ -30,6 +30,7 @@ def spelled_out(root: Node, problems: Problems) -> Node:
     root = _change(root, ("notify", "to"), as_list)
     root = _change(root, ("notify", "on"), as_list)
     root = _change(root, ("sweep", "constraints"), as_list)
+    root = _change(root, ("sweep", "warm_start"), as_list)
     root = _change(root, ("wandb", "tags"), lambda node: _texts(as_list(node)))
     root = _change(root, ("task", "envs"), lambda node: _envs(node, problems))
     root = _change(root, ("task", "secrets"), lambda node: _secrets(node, problems))

@@ -31,11 +31,6 @@ def summary(document: Document) -> RenderableType:
     return Spoken(Group(*parts))
 
 
-def best_trial(document: Document) -> RenderableType:
-    """Return the best trial with its parameters. There must be one."""
-    return Spoken(Group(*_best(document)))
-
-
 def _headline(document: Document) -> Iterator[Text]:
     counts = document["counts"]
     line = Text(formats.printable(document["sweep"]), style="bold")

@@ -26,14 +26,16 @@ from launcher.executors import environment
 from launcher.executors.local import LocalExecutor
 from launcher.executors.simulated import SimulatedExecutor, VirtualClock
 from launcher.files import write_atomic
-from launcher.folder import SweepFolder
+from launcher.folder import SweepFolder, find
 from launcher.journal import Journal, JournalWriter, Lock
 from launcher.metrics import RunFolderMetrics
 from launcher.notify import Messenger
-from launcher.optimizer import ask
+from launcher.optimizer import Recall, asking, observations
 from launcher.restore import Restored
 from launcher.restore import restore as rebuild
 from launcher.state import State, fold
+from protein.observation import Observation
+from protein.space import Space
 
 LOCAL_POLL_SECONDS = 0.25
 """Looking at a local process costs a few system calls."""
@@ -184,6 +186,7 @@ def connect(folder: SweepFolder, config: SweepConfig) -> World:
     Raises UsageError for a cloud that this version cannot reach.
     """
     cloud, offer = config.execution.cloud, offer_of(config)
+    earlier = [_taught_by(name, config) for name in config.sweep.warm_start]
     metrics = RunFolderMetrics()
     if cloud == "local":
         trials = policy.parallelism(config, offer)
@@ -197,7 +200,7 @@ def connect(folder: SweepFolder, config: SweepConfig) -> World:
             metrics,
             SystemClock(),
             offer,
-            ask,
+            asking(earlier),
             poll_seconds=LOCAL_POLL_SECONDS,
             host=socket.gethostname(),
             pid=os.getpid(),
@@ -209,7 +212,7 @@ def connect(folder: SweepFolder, config: SweepConfig) -> World:
             metrics,
             clock,
             offer,
-            ask,
+            asking(earlier),
             host=socket.gethostname(),
             pid=os.getpid(),
         )
@@ -217,6 +220,19 @@ def connect(folder: SweepFolder, config: SweepConfig) -> World:
         f"execution.cloud: this version runs trials on 'local' and 'simulated', not on {cloud!r}",
         hint="add --cloud local to run the sweep on this machine",
     )
+
+
+def _taught_by(name: str, config: SweepConfig) -> list[Observation]:
+    """Return what an earlier sweep knows, scores turned where it had the other goal.
+
+    Raises NotFoundError, JournalError.
+    """
+    state = read(find(name))
+    earlier = from_mapping(state.config)
+    known = observations(Space.from_dict(earlier.sweep.parameters), state, Recall())
+    if earlier.sweep.goal == config.sweep.goal:
+        return known
+    return [replace(o, score=None if o.score is None else -o.score) for o in known]
 
 
 def offer_of(config: SweepConfig) -> Offer:
@@ -249,6 +265,8 @@ def check_can_start(config: SweepConfig) -> None:
             "give at least one parameter a range: trainer.learning_rate: {min: 1e-5, max: 1e-2}",
         )
         raise ConfigError([problem])
+    for name in config.sweep.warm_start:
+        find(name)
     notify.check(config.notify)
     runs_here = config.execution.cloud == "local"
     if runs_here and "-m trainer" in config.task.run and find_spec("torch") is None:

@@ -124,6 +124,7 @@ _TUPLES = (
     ("budget", "warn"),
     ("wandb", "tags"),
     ("sweep", "constraints"),
+    ("sweep", "warm_start"),
     ("notify", "to"),
     ("notify", "on"),
 )

@@ -48,9 +48,15 @@ def document(folder: "SweepFolder") -> dict[str, Any]:
 
 def write_report(folder: "SweepFolder") -> Path:
     """Write the HTML report and return where it lies."""
+    from launcher import sweep
+    from launcher.config import from_mapping
+    from launcher.optimizer import importances
     from launcher.report import write
 
-    write(document(folder), folder.report)
+    state = sweep.read(folder)
+    found = importances(from_mapping(state.config), state)
+    shares = [{"parameter": one.parameter, "mean": one.mean, "sd": one.sd} for one in found]
+    write({**document(folder), "importance": shares}, folder.report)
     return folder.report
 
 

@@ -37,6 +37,7 @@ detach = click.option("--detach", is_flag=True, help="Go on in the background.")
 @click.option("--cloud", help="Where trials run: local, simulated, or a cloud.")
 @click.option("--trials", type=click.IntRange(min=1), help="Trials in all.")
 @click.option("--parallel", type=click.IntRange(min=1), help="Trials at a time.")
+@click.option("--warm-start", multiple=True, metavar="NAME", help="Learn from an earlier sweep.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override any value.")
 @detach
 @yes
@@ -47,6 +48,7 @@ def launch(
     cloud: str | None,
     trials: int | None,
     parallel: int | None,
+    warm_start: tuple[str, ...],
     settings: tuple[str, ...],
     detach: bool,
     yes: bool,
@@ -61,6 +63,8 @@ def launch(
 
     given = {"name": name, "execution.cloud": cloud, "trials": trials, "parallel": parallel}
     flags = [f"{key}={value}" for key, value in given.items() if value is not None]
+    if warm_start:
+        flags.append(f"sweep.warm_start=[{', '.join(warm_start)}]")
     loaded = load(config, overrides=[*overrides, *settings, *flags])
     folder = SweepFolder.of(loaded.name)
     if folder.exists():

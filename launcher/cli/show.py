@@ -14,6 +14,7 @@ from launcher.errors import NotFoundError, ProteinSkyError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from launcher.config import SweepConfig
     from launcher.folder import SweepFolder
 
 
@@ -78,31 +79,56 @@ def logs(name: str, trial: int, follow: bool) -> int:
 
 @click.command()
 @name_or_latest
+@click.option("--at-cost", type=click.FloatRange(min=0), help="Of trials that cost at most this.")
 @click.option("--yaml", "as_yaml", is_flag=True, help="Its parameters as YAML, to train with.")
 @as_json
-def best(name: str | None, as_yaml: bool, as_json: bool) -> int:
-    """Show the best trial and its parameters."""
-    from launcher.folder import find
+def best(name: str | None, at_cost: float | None, as_yaml: bool, as_json: bool) -> int:
+    """Show the trial that a repeat is expected to score best.
 
-    shown = document(find(name))
-    found = shown["best"]
+    It is the best by the optimizer's model of all trials, not the luckiest draw of the noise; its
+    own score stands beside. `--at-cost 600` answers what to take if ten minutes are the limit.
+    """
+    from launcher import sweep
+    from launcher.config import from_mapping
+    from launcher.folder import find
+    from launcher.optimizer import recommendation
+
+    folder = find(name)
+    state = sweep.read(folder)
+    config = from_mapping(state.config)
+    found = recommendation(config, state, at_cost=at_cost)
     if found is None:
+        within = "" if at_cost is None else f" that cost at most {at_cost:g} s"
         raise NotFoundError(
-            f"sweep {shown['sweep']!r} has no scored trial yet",
-            hint=f"see where it stands: protein-sky status {shown['sweep']}",
+            f"sweep {folder.name!r} has no scored trial{within} yet",
+            hint=f"see where it stands: protein-sky status {folder.name}",
         )
+    chosen = found.observation
+    number = next(
+        t.number
+        for t in state.ordered
+        if t.score == chosen.score and t.params == dict(chosen.params)
+    )
+    facts: dict[str, Any] = {
+        "number": number,
+        "run_id": state.trials[number].run_id,
+        "params": dict(chosen.params),
+        "score": chosen.score,
+        "expected_score": found.score,
+        "expected_score_sd": found.score_sd,
+        "cost_seconds": chosen.cost,
+    }
     if as_json:
-        facts = {key: shown[key] for key in ("schema_version", "sweep", "metric", "goal")}
-        click.echo(json.dumps({**facts, "best": found}, indent=2, allow_nan=False))
+        of = {"sweep": config.name, "metric": config.sweep.metric, "goal": config.sweep.goal}
+        document = {"schema_version": 1, **of, "best": facts}
+        click.echo(json.dumps(document, indent=2, allow_nan=False))
     elif as_yaml:
         from launcher import yamlio
         from launcher.config import nested
 
-        click.echo(yamlio.dump(nested(found["params"])), nl=False)
+        click.echo(yamlio.dump(nested(facts["params"])), nl=False)
     else:
-        from launcher.summary import best_trial
-
-        console().print(best_trial(shown))
+        _print_best(config, facts)
     return 0
 
 
@@ -121,6 +147,22 @@ def report(name: str | None, is_opening: bool) -> int:
 
 
 COMMANDS = (status, ls, logs, best, report)
+
+
+def _print_best(config: "SweepConfig", facts: Mapping[str, Any]) -> None:
+    from launcher import formats
+
+    score, expected = formats.number(facts["score"], 6), formats.number(facts["expected_score"])
+    click.echo(f"trial {facts['number']} of {config.name}: {config.sweep.metric} {score}")
+    spread = formats.number(facts["expected_score_sd"], 2)
+    click.echo(f"a repeat is expected to score {expected} ± {spread}")
+    if facts["cost_seconds"] is not None:
+        click.echo(f"cost {formats.duration(facts['cost_seconds'])}")
+    width = max(len(name) for name in facts["params"])
+    for key in facts["params"]:
+        mark = "" if key in config.sweep.tuned else "  (fixed)"
+        click.echo(f"  {key:<{width}}  {formats.value(facts['params'][key])}{mark}")
+    click.echo(f"as YAML: protein-sky best {config.name} --yaml", err=True)
 
 
 def _watch(folder: "SweepFolder") -> None:
