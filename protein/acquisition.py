@@ -20,6 +20,7 @@ from protein.surrogates import LogCost, Surrogates
 Array = NDArray[np.float64]
 
 PATIENCE = 5.0
+ELITE = 8  # rows that a search goes on from
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
@@ -44,13 +45,24 @@ class Acquisition:
     incumbent: float
 
     def __call__(self, U: Float[Array, "m d"]) -> Float[Array, " m"]:
-        """Value snapped rows of the unit cube."""
+        """Value snapped rows of the unit cube; -inf for rows that cannot be among the best.
+
+        Feasibility only lowers a row's worth, so it is asked only for rows whose improvement alone
+        would put them among the best, or within what thrift may trade.
+        """
         F = self.encoding.features(U)
         mean, variance = self.surrogates.score.predict(F)
         sd = np.sqrt(variance)
-        improvement = np.log(sd) + log_h((mean - self.incumbent) / sd)
-        value: Array = improvement + self.surrogates.log_p_feasible(F)
-        return value
+        improvement: Array = np.log(sd) + log_h((mean - self.incumbent) / sd)
+        if self.surrogates.feasibility is None:
+            return improvement
+        worth = np.full(len(F), -np.inf)
+        first = improvement >= np.quantile(improvement, 0.75)
+        worth[first] = improvement[first] + self.surrogates.log_p_feasible(F[first])
+        best = np.sort(worth)[-ELITE:]
+        rest = ~first & (improvement >= min(best[0], best[-1] - math.log(PATIENCE)))
+        worth[rest] = improvement[rest] + self.surrogates.log_p_feasible(F[rest])
+        return worth
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,8 @@ class Protein:
     ) -> None:
         """Tell what came of a suggestion, or of parameters from anywhere else.
 
-        KeyError if a suggestion id is not pending.
+        Without a cost, that of the cost parameter counts. KeyError if a suggestion id is not
+        pending.
         """
         if isinstance(params_or_suggestion_id, str):
             suggestion_id: str | None = params_or_suggestion_id
@@ -87,6 +88,10 @@ class Protein:
             suggestion_id = self._pending_like(params)
             if suggestion_id is not None:
                 del self._pending[suggestion_id]
+        parameter = self.settings.cost_parameter
+        if cost is None and parameter is not None:
+            value = params.get(parameter)
+            cost = None if isinstance(value, str) else value
         self._observed.append(Observation(params, score, cost, is_failure, suggestion_id))
 
     def _pending_like(self, params: Mapping[str, Value]) -> str | None:

@@ -43,11 +43,6 @@ class Data:
         order = np.lexsort((cost, score, *U.T)) if len(U) else np.empty(0, dtype=np.int64)
         return cls(U[order], score[order], cost[order], failed[np.lexsort(failed.T)])
 
-    @property
-    def key(self) -> tuple[bytes, ...]:
-        """What the surrogates are a function of."""
-        return tuple(a.tobytes() for a in (self.U, self.score, self.cost, self.failed))
-
 
 def _cost(observation: Observation, settings: Settings) -> float:
     cost = observation.cost

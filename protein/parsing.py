@@ -173,8 +173,11 @@ def _condition(entry: Mapping[str, Any]) -> Condition | None:
     when = entry.get("when")
     if when is None:
         return None
+    if isinstance(when, str):
+        return _condition(when)
     if not isinstance(when, Mapping) or len(when) != 1:
-        raise _Refused("when", "must name one parameter and its values", "when: {name: [value]}")
+        hint = "when: optimizer == adam, or when: {optimizer: [adam, lion]}"
+        raise _Refused("when", "must name one parameter and its values", hint)
     ((parent, values),) = when.items()
     listed = values if isinstance(values, list | tuple) else [values]
     return Condition(str(parent), tuple(_scalar(value, "when") for value in listed))
@@ -211,6 +214,33 @@ def _number(entry: Mapping[str, Any], key: str) -> float:
     if not math.isfinite(given):
         raise _Refused(key, f"must be finite, is {given}")
     return float(given)
+
+
+_CONDITION = re.compile(r"\s*([\w.-]+)\s*(==|\bin\b)\s*(.+?)\s*")
+
+
+def _condition(text: str) -> Condition:
+    """Read `optimizer == adam` or `optimizer in [adam, lion]`; values as YAML would read them."""
+    match = _CONDITION.fullmatch(text)
+    if match is None or (match[2] == "in") != (match[3][0] + match[3][-1] in ("[]", "()")):
+        hint = "when: optimizer == adam, or when: optimizer in [adam, lion]"
+        raise _Refused("when", f"{text!r} is no condition", hint)
+    parts = match[3][1:-1].split(",") if match[2] == "in" else [match[3]]
+    return Condition(match[1], tuple(_plain(part.strip()) for part in parts))
+
+
+_WORDS: dict[str, Value] = {"true": True, "false": False}
+
+
+def _plain(text: str) -> Value:
+    if text in _WORDS:
+        return _WORDS[text]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text.strip("'\"")
 
 
 def _scalar(given: Any, key: str) -> Value:

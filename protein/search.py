@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from protein.acquisition import Acquisition, Thrift, patience
+from protein.acquisition import ELITE, Acquisition, Thrift, patience
 from protein.candidates import around, everywhere, known_rows, unlike
 from protein.data import Data
 from protein.encoding import Encoding
@@ -25,8 +25,8 @@ Allowed = Callable[[Float[Array, "m d"]], NDArray[np.bool_]]
 Worth = Callable[[Float[Array, "m d"]], Float[Array, " m"]]
 
 _EVERYWHERE, _AROUND, _NEAR = 512, 256, 128
+_WIDE = 16  # pending trials from where on half as many candidates do: the batch itself explores
 _ROUNDS = 4
-_ELITE = 8
 _FIRST_WIDTH, _NARROWING = 0.1, 0.4
 
 
@@ -46,7 +46,7 @@ class Pool:
     @property
     def elite(self) -> Float[Array, "e d"]:
         """The most valuable rows."""
-        rows: Array = self.U[np.argsort(-self.worth, kind="stable")[:_ELITE]]
+        rows: Array = self.U[np.argsort(-self.worth, kind="stable")[:ELITE]]
         return rows
 
 
@@ -70,21 +70,23 @@ def search(
     def new(U: Float[Array, "m d"]) -> NDArray[np.bool_]:
         return unlike(U, taken) & allowed(U)
 
-    best_known = surrogates.known[np.argsort(-surrogates.at_known, kind="stable")[:_ELITE]]
+    share = 1 if len(waiting) < _WIDE else 2
+    best_known = surrogates.known[np.argsort(-surrogates.at_known, kind="stable")[:ELITE]]
     U = np.vstack(
         [
-            everywhere(encoding, _EVERYWHERE, rng),
-            around(encoding, best_known, _AROUND, 2 * _FIRST_WIDTH, rng),
+            everywhere(encoding, _EVERYWHERE // share, rng),
+            around(encoding, best_known, _AROUND // share, 2 * _FIRST_WIDTH, rng),
         ]
     )
-    pool = _refine(encoding, _valued(U, acquisition, new), acquisition, new, rng)
+    pool = _refine(encoding, _valued(U, acquisition, new), acquisition, new, share, rng)
     if np.isneginf(pool.worth).all():  # all values of a small space were tried: repeat one
-        pool = _refine(encoding, _valued(U, acquisition, allowed), acquisition, allowed, rng)
+        pool = _refine(encoding, _valued(U, acquisition, allowed), acquisition, allowed, share, rng)
     trade = patience(surrogates.skill)
     if surrogates.log_cost is not None and trade > 1.0:
         floor = float(pool.worth.max()) - np.log(trade)
         thrift = Thrift(acquisition, surrogates.log_cost, floor)
-        pool = _refine(encoding, Pool(pool.U, thrift.of(pool.U, pool.worth)), thrift, new, rng)
+        cheap = Pool(pool.U, thrift.of(pool.U, pool.worth))
+        pool = _refine(encoding, cheap, thrift, new, share, rng)
     return pool.best
 
 
@@ -93,10 +95,10 @@ def _valued(U: Float[Array, "m d"], worth: Worth, new: Allowed) -> Pool:
 
 
 def _refine(
-    encoding: Encoding, pool: Pool, worth: Worth, new: Allowed, rng: np.random.Generator
+    encoding: Encoding, pool: Pool, worth: Worth, new: Allowed, share: int, rng: np.random.Generator
 ) -> Pool:
     for index in range(_ROUNDS):
         width = _FIRST_WIDTH * _NARROWING**index
-        near = _valued(around(encoding, pool.elite, _NEAR, width, rng), worth, new)
+        near = _valued(around(encoding, pool.elite, _NEAR // share, width, rng), worth, new)
         pool = Pool(np.vstack([pool.U, near.U]), np.concatenate([pool.worth, near.worth]))
     return pool

@@ -4,6 +4,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -30,13 +31,43 @@ _MODEL_NEEDS = 2  # successes before a model says more than a space-filling desi
 
 @dataclass(slots=True)
 class Memo:
-    """Keeps the surrogates of the last history, so that a batch of suggestions fits them once.
+    """Keeps what the last history taught, so that a batch of suggestions learns it once.
 
-    What it holds is a function of the observations: with or without it, suggestions are the same.
+    Observations are known again by identity. What the memo holds is a function of them: with
+    or without it, suggestions are the same.
     """
 
-    key: object = None
+    setup: tuple[Space, Settings] | None = None
+    history: tuple[Observation | None, ...] = field(default=(), repr=False)
+    data: tuple[Data, ...] = field(default=(), repr=False)  # of the sweep and of the earlier ones
     learned: tuple[Encoding, Surrogates] | None = field(default=None, repr=False)
+
+    def recall(
+        self,
+        plain: Encoding,
+        settings: Settings,
+        observed: Sequence[Observation],
+        earlier: Sequence[Sequence[Observation]],
+    ) -> None:
+        """Make the memo one of this history."""
+        sweeps = (observed, *earlier)
+        history = tuple(one for sweep in sweeps for one in (None, *sweep))
+        setup = plain.space, settings
+        same = len(history) == len(self.history) and all(map(is_, history, self.history))
+        if same and self.setup == setup:
+            return
+        self.history, self.setup = history, setup
+        self.data = tuple(Data.of(plain, settings, sweep) for sweep in sweeps)
+        self.learned = None
+
+    def learn(self, plain: Encoding) -> tuple[Encoding, Surrogates]:
+        """Give what the history teaches; fit it if that was not done yet."""
+        if self.learned is None:
+            data, *told = self.data
+            earlier = helpful(plain, data, told)
+            encoding = Encoding(plain.space, earlier=len(earlier))
+            self.learned = encoding, learn(encoding, data, earlier)
+        return self.learned
 
 
 def seed_for(sweep_seed: int, number: int) -> int:
@@ -70,7 +101,9 @@ def suggest(
     if settings.method != "protein":
         return method_named(settings.method)(space, settings, observed, pending, seed)
     with one_thread():
-        return _suggest(space, settings, observed, pending, seed, constraint, earlier, memo)
+        return _suggest(
+            space, settings, observed, pending, seed, constraint, earlier, memo or Memo()
+        )
 
 
 def _suggest(
@@ -81,11 +114,11 @@ def _suggest(
     seed: int,
     constraint: Constraint | None,
     earlier: Sequence[Sequence[Observation]],
-    memo: Memo | None,
+    memo: Memo,
 ) -> Suggestion:
     plain = Encoding(space)
-    data = Data.of(plain, settings, observed)
-    told = [Data.of(plain, settings, sweep) for sweep in earlier]
+    memo.recall(plain, settings, observed, earlier)
+    data, *told = memo.data
     rng = np.random.default_rng(seed)
     waiting, _ = rows(plain, pending)
     waiting = waiting[np.lexsort(waiting.T)]
@@ -101,25 +134,11 @@ def _suggest(
     if few and not (warm and len(taken) % 2 == 0):  # with earlier sweeps, every other trial
         row = initial_row(plain, taken, allowed, rng)
         return Suggestion(plain.decode(row), {"origin": "initial"})
-    encoding, surrogates = _learned(plain, data, told, settings, memo)
+    encoding, surrogates = memo.learn(plain)
     row = search(encoding, surrogates, data, waiting, allowed, rng)
     if not allowed(row[None])[0]:
         raise ValueError("no parameters were found that the constraint accepts")
     return Suggestion(encoding.decode(row), explain(encoding, settings, surrogates, row))
-
-
-def _learned(
-    plain: Encoding, data: Data, told: Sequence[Data], settings: Settings, memo: Memo | None
-) -> tuple[Encoding, Surrogates]:
-    key = (plain.space.to_dict(), settings, data.key, [one.key for one in told])
-    if memo is not None and memo.learned is not None and memo.key == key:
-        return memo.learned
-    earlier = helpful(plain, data, told)
-    encoding = Encoding(plain.space, earlier=len(earlier))
-    learned = encoding, learn(encoding, data, earlier)
-    if memo is not None:
-        memo.key, memo.learned = key, learned
-    return learned
 
 
 def explain(

@@ -79,3 +79,13 @@ def test_importing_protein_and_a_space_loads_neither_numpy_nor_scipy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_cost_parameter_gives_the_front_over_compute() -> None:
+    protein = Protein(SPACE, cost_parameter="width")
+    for width, score in [(9, 1.0), (2, 0.7), (5, 0.6)]:
+        protein.observe({"rate": 1e-3, "width": width, "kind": "a"}, score)
+    assert [o.cost for o in protein.pareto_front] == [2, 9]
+    recommended = protein.recommendation(at_cost=5)
+    assert recommended is not None
+    assert recommended.observation.params["width"] == 2
