@@ -17,7 +17,7 @@ from launcher.config import SweepConfig
 from launcher.metrics import RunFolderMetrics
 from launcher.ports import Metrics, Result, Run
 from launcher.wandb_environment import project, resolve_mode
-from launcher.wandb_offline import WANDB_SOURCES, as_result
+from launcher.wandb_offline import as_result, wandb_sources
 
 POLL_SECONDS = (30.0, 60.0)
 """Between two queries: drawn anew each time, so that many sweeps do not ask in step."""
@@ -123,11 +123,12 @@ def metrics_of(
     config: SweepConfig, now: Callable[[], float], environ: Mapping[str, str] = os.environ
 ) -> Metrics:
     """Return where a sweep's results come from: run folders, W&B's logs in them, W&B itself."""
-    sources: list[Metrics] = [RunFolderMetrics(), RunFolderMetrics(WANDB_SOURCES)]
+    wanted = config.sweep.metric
+    sources: list[Metrics] = [RunFolderMetrics(), RunFolderMetrics(wandb_sources(wanted))]
     if resolve_mode(config, environ) == "online":
         entity = config.wandb.entity or environ.get("WANDB_ENTITY")
         sources.append(WandbMetrics(from_api(project(config, environ), entity), now))
-    return FirstOf(sources, config.sweep.metric)
+    return FirstOf(sources, wanted)
 
 
 def _is_of(config: Mapping[str, Any], attempt: int) -> bool:

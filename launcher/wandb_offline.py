@@ -8,16 +8,20 @@ Format: https://github.com/google/leveldb/blob/main/doc/log_format.md, with zlib
 """
 
 import json
+import math
+import re
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+import msgspec
 import yaml
 
-from launcher.metrics import Source, flatten
+from launcher.metrics import Source, as_number, flatten
 from launcher.ports import Result, Run
 
 HEADER = b":W&B\xe1\xbe\x00"
@@ -36,18 +40,52 @@ class OfflineRun:
     config: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     exit_code: int | None = None
+    series: list[float] = field(default_factory=list)  # of the one metric that was asked for
 
 
-def from_wandb_log(run: Run) -> Result | None:
-    """Read the newest log of this attempt; None without wandb or without metrics."""
-    for path in reversed(logs(run.run_dir)):
+def from_wandb_log(run: Run, *, wanted: str = "") -> Result | None:
+    """Read the newest log of this attempt; None without wandb or without metrics.
+
+    `wanted` may ask for more than a summary has: `reward.max`, `.min`, `.mean`, `.last` and
+    `.mean_last_<k>` are taken over everything that the trial logged, in all attempts.
+    """
+    asked = _OVER_HISTORY.fullmatch(wanted)
+    newest: OfflineRun | None = None
+    series: list[float] = []
+    for path in logs(run.run_dir):
         try:
-            found = read(path)
+            found = read(path, series_of=asked[1] if asked else "")
         except (OSError, ImportError):
             return None
-        if found is not None and found.run_id == run.run_id and _is_of(found, run.attempt):
-            return as_result(found.summary, source="wandb")
-    return None
+        if found is not None and found.run_id == run.run_id:
+            series += found.series
+            newest = found if _is_of(found, run.attempt) else newest
+    result = as_result(newest.summary, source="wandb") if newest is not None else None
+    if result is None or asked is None or not series:
+        return result
+    over_all = {wanted: over_history(series, asked[2])}
+    return msgspec.structs.replace(result, metrics={**over_all, **result.metrics})
+
+
+_OVER_HISTORY = re.compile(r"(.+)\.(max|min|mean|last|mean_last_[1-9][0-9]*)")
+
+
+def over_history(values: Sequence[float], how: str) -> float:
+    """Aggregate what was logged: max, min, mean, last or mean_last_<k>.
+
+    NaN counts in means, and in a maximum or minimum only where there is nothing else.
+    """
+    numbers = [value for value in values if not math.isnan(value)] or [math.nan]
+    match how:
+        case "max":
+            return max(numbers)
+        case "min":
+            return min(numbers)
+        case "last":
+            return values[-1]
+        case _:
+            last = int(how.removeprefix("mean_last_")) if how != "mean" else len(values)
+            return math.fsum(values[-last:]) / len(values[-last:])
 
 
 def _is_of(found: OfflineRun, attempt: int) -> bool:
@@ -66,13 +104,16 @@ def from_summary_file(run: Run) -> Result | None:
             config = yaml.safe_load(path.with_name("config.yaml").read_text(encoding="utf-8"))
         except (OSError, ValueError, yaml.YAMLError):
             continue
-        values = {k: v.get("value") for k, v in dict(config or {}).items() if isinstance(v, dict)}
+        entries = config.items() if isinstance(config, dict) else ()
+        values = {key: entry.get("value") for key, entry in entries if isinstance(entry, dict)}
         if isinstance(summary, dict) and _is_of(OfflineRun(config=values), run.attempt):
             return as_result(summary, source="wandb")
     return None
 
 
-WANDB_SOURCES: tuple[Source, ...] = (from_wandb_log, from_summary_file)
+def wandb_sources(wanted: str) -> tuple[Source, ...]:
+    """Return the sources for a sweep whose metric is `wanted`."""
+    return partial(from_wandb_log, wanted=wanted), from_summary_file
 
 
 def logs(run_dir: Path, *, kind: str = "*run") -> list[Path]:
@@ -110,8 +151,10 @@ def with_aggregates(metrics: Mapping[str, float]) -> dict[str, float]:
     return found
 
 
-def read(path: Path) -> OfflineRun | None:
+def read(path: Path, *, series_of: str = "") -> OfflineRun | None:
     """Fold a log; None if it is none of W&B's, or too long to read.
+
+    `series_of` names a metric of which everything that was logged is kept.
 
     Raises OSError, and ImportError without wandb.
     """
@@ -133,6 +176,8 @@ def read(path: Path) -> OfflineRun | None:
             except DecodeError:  # of a later client; what follows is worth reading
                 continue
             _apply(run, record)
+            if series_of:
+                run.series += _logged(record, series_of)
     return run
 
 
@@ -148,6 +193,18 @@ def _apply(run: OfflineRun, record: Any) -> None:
             _remove(run.summary, record.summary.remove)
         case "exit":
             run.exit_code = record.exit.exit_code
+
+
+def _logged(record: Any, name: str) -> Iterator[float]:
+    for item in record.history.item:
+        if ".".join(item.nested_key or [item.key]) != name:
+            continue
+        try:
+            number = as_number(json.loads(item.value_json))
+        except ValueError:
+            continue
+        if number is not None:
+            yield number
 
 
 def _update(tree: dict[str, Any], items: Any) -> None:

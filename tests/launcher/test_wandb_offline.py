@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from launcher.ports import Run
-from launcher.wandb_offline import as_result, from_wandb_log, logs, read, with_aggregates
+from launcher.wandb_offline import (
+    as_result,
+    from_summary_file,
+    from_wandb_log,
+    logs,
+    over_history,
+    read,
+    with_aggregates,
+)
 
 Logging = Callable[..., Path]
 RUN_ID = "demo.abcd.r.1"
@@ -94,6 +102,39 @@ def test_of_two_attempts_the_asked_one_counts(log_of: Logging) -> None:
     assert len(logs(folder)) == 2
     rewards = [from_wandb_log(Run(RUN_ID, folder, attempt)) for attempt in (1, 2)]
     assert [r and r.metrics["reward"] for r in rewards] == [0.4, 0.7]
+    best = from_wandb_log(Run(RUN_ID, folder, 2), wanted="reward.max")
+    assert best is not None
+    assert best.metrics["reward.max"] == 0.9
+
+
+@pytest.mark.parametrize(
+    ("wanted", "value"),
+    [
+        ("reward.max", 0.9),
+        ("reward.min", 0.2),
+        ("reward.last", 0.4),
+        ("reward.mean", 0.5),
+        ("reward.mean_last_2", 0.65),
+        ("eval.score.max", 1.8),
+    ],
+)
+def test_a_metric_may_be_taken_over_the_history(finished: Path, wanted: str, value: float) -> None:
+    result = from_wandb_log(Run(RUN_ID, finished, 1), wanted=wanted)
+    assert result is not None
+    assert result.metrics[wanted] == pytest.approx(value)
+
+
+def test_what_the_client_aggregated_counts_over_our_own(finished: Path) -> None:
+    result = from_wandb_log(Run(RUN_ID, finished, 1), wanted="loss.min")
+    assert result is not None
+    assert result.metrics["loss.min"] == 0.2
+
+
+def test_a_nan_spoils_a_mean_and_no_maximum() -> None:
+    assert over_history([1.0, math.nan, 3.0], "max") == 3.0
+    assert math.isnan(over_history([1.0, math.nan, 3.0], "mean"))
+    assert over_history([math.nan, 3.0], "mean_last_1") == 3.0
+    assert math.isnan(over_history([math.nan], "min"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV])
@@ -135,6 +176,19 @@ def test_what_is_no_log_is_no_result(tmp_path: Path) -> None:
     (folder / "run-x.wandb").write_bytes(b"not a log at all")
     assert from_wandb_log(Run("x", tmp_path, 1)) is None
     assert from_wandb_log(Run("x", tmp_path / "nowhere", 1)) is None
+
+
+def test_without_the_clients_package_the_summary_file_is_read(tmp_path: Path) -> None:
+    files = tmp_path / "wandb" / "run-20260101_000000-x" / "files"
+    files.mkdir(parents=True)
+    (files / "wandb-summary.json").write_text('{"reward": 0.5, "bad": NaN, "_step": 3}')
+    (files / "config.yaml").write_text("protein:\n  value: {attempt: 2}\n")
+    result = from_summary_file(Run("x", tmp_path, 2))
+    assert result is not None
+    assert result.metrics["reward"] == 0.5
+    assert math.isnan(result.metrics["bad"])
+    assert from_summary_file(Run("x", tmp_path, 1)) is None
+    assert from_summary_file(Run("y", tmp_path, 2)) is None
 
 
 def test_the_only_aggregate_stands_for_its_metric() -> None:
