@@ -115,7 +115,7 @@ def importance(document: Document) -> Figure | None:
             {
                 "type": "bar",
                 "orientation": "h",
-                "x": [one["mean"] for one in shown],
+                "x": [min(1.0, one["mean"]) for one in shown],
                 "y": [escape(_cut(one["parameter"])) for one in shown],
                 "error_x": {"type": "data", "array": [one["sd"] for one in shown]},
                 "marker": {"color": "--trial"},

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -174,7 +175,7 @@ def _condition(entry: Mapping[str, Any]) -> Condition | None:
     if when is None:
         return None
     if isinstance(when, str):
-        return _condition(when)
+        return _spoken_condition(when)
     if not isinstance(when, Mapping) or len(when) != 1:
         hint = "when: optimizer == adam, or when: {optimizer: [adam, lion]}"
         raise _Refused("when", "must name one parameter and its values", hint)
@@ -219,7 +220,7 @@ def _number(entry: Mapping[str, Any], key: str) -> float:
 _CONDITION = re.compile(r"\s*([\w.-]+)\s*(==|\bin\b)\s*(.+?)\s*")
 
 
-def _condition(text: str) -> Condition:
+def _spoken_condition(text: str) -> Condition:
     """Read `optimizer == adam` or `optimizer in [adam, lion]`; values as YAML would read them."""
     match = _CONDITION.fullmatch(text)
     if match is None or (match[2] == "in") != (match[3][0] + match[3][-1] in ("[]", "()")):

@@ -193,3 +193,31 @@ def test_numbers_must_be_finite_numbers() -> None:
     assert "logit_normal needs" in refusal(
         {"a": {"distribution": "logit_normal", "min": 0.5, "max": 1}}
     )
+
+
+@pytest.mark.parametrize(
+    ("when", "values"),
+    [
+        ("optimizer == adam", ("adam",)),
+        ("optimizer in [adam, lion]", ("adam", "lion")),
+        ("optimizer == 'adam'", ("adam",)),
+    ],
+)
+def test_a_condition_can_be_written_as_it_is_said(when: str, values: tuple[str, ...]) -> None:
+    space = Space.from_dict(
+        {
+            "optimizer": {"values": ["sgd", "adam", "lion"]},
+            "beta2": {"min": 0.9, "max": 0.999, "when": when},
+        }
+    )
+    condition = space.parameters[1].when
+    assert condition is not None
+    assert (condition.parameter, condition.values) == ("optimizer", values)
+
+
+@pytest.mark.parametrize("when", ["optimizer = adam", "adam", "optimizer in adam", "a == "])
+def test_a_condition_that_is_none_is_refused_with_an_example(when: str) -> None:
+    with pytest.raises(SpaceError, match="optimizer == adam"):
+        Space.from_dict(
+            {"optimizer": {"values": ["adam"]}, "b": {"min": 0, "max": 1, "when": when}}
+        )
