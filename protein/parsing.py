@@ -217,7 +217,7 @@ def _number(entry: Mapping[str, Any], key: str) -> float:
     return float(given)
 
 
-_CONDITION = re.compile(r"\s*([\w.-]+)\s*(==|\bin\b)\s*(.+?)\s*")
+_CONDITION = re.compile(r"\s*([\w.-]+)\s*(==|\bin\b)\s*(\S.*?)\s*")
 
 
 def _spoken_condition(text: str) -> Condition:
