@@ -28,8 +28,8 @@ HEADER = b":W&B\xe1\xbe\x00"
 _BLOCK_BYTES = 32 * 1024
 _FRAME = struct.Struct("<IHB")  # checksum, length, kind
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
-MAX_LOG_BYTES = 256 * 1024 * 1024
-"""Reading more would hold the coordinator up; such a run needs a result.json."""
+MAX_LOG_BYTES = 64 * 1024 * 1024
+"""8 s to read; more would hold the coordinator up, and such a run needs a result.json."""
 
 
 @dataclass(slots=True)
