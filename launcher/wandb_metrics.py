@@ -47,18 +47,23 @@ def in_background(work: Work) -> None:
 
 
 class WandbMetrics:
-    """A Metrics that asks W&B. `now` is Unix seconds; `problem` says why the last query failed."""
+    """A Metrics that asks W&B until a run has `wanted`: its summary may be late in parts.
+
+    `now` is Unix seconds; `problem` says why the last query failed.
+    """
 
     def __init__(
         self,
         fetch: Fetch,
         now: Callable[[], float],
         *,
+        wanted: str,
         start: Callable[[Work], None] = in_background,
         draw: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._fetch = fetch
         self._now = now
+        self._wanted = wanted
         self._start = start
         self._draw = draw
         self._answers: queue.SimpleQueue[Mapping[str, RemoteRun] | Exception] = queue.SimpleQueue()
@@ -72,7 +77,7 @@ class WandbMetrics:
     def read(self, runs: Sequence[Run]) -> Mapping[str, Result]:
         """Return what is known by now, and ask for the rest when it is time."""
         self._take_answers()
-        missing = [run.run_id for run in runs if self._result(run) is None]
+        missing = [r.run_id for r in runs if not _is_enough(self._result(r), self._wanted)]
         if missing and not self._is_asking and self._now() >= self._next_at:
             self._is_asking = True
             self._start(lambda: self._ask(missing))
@@ -127,7 +132,8 @@ def metrics_of(
     sources: list[Metrics] = [RunFolderMetrics(), RunFolderMetrics(wandb_sources(wanted))]
     if resolve_mode(config, environ) == "online":
         entity = config.wandb.entity or environ.get("WANDB_ENTITY")
-        sources.append(WandbMetrics(from_api(project(config, environ), entity), now))
+        fetch = from_api(project(config, environ), entity)
+        sources.append(WandbMetrics(fetch, now, wanted=wanted))
     return FirstOf(sources, wanted)
 
 
@@ -185,11 +191,12 @@ class FirstOf:
             answers = source.read(left) if left else {}
             for run_id, answer in answers.items():
                 found[run_id] = _merged(found.get(run_id), answer)
-            left = [run for run in left if not self._is_enough(found.get(run.run_id))]
+            left = [run for run in left if not _is_enough(found.get(run.run_id), self._wanted)]
         return found
 
-    def _is_enough(self, result: Result | None) -> bool:
-        return result is not None and (result.diverged or self._wanted in result.metrics)
+
+def _is_enough(result: Result | None, wanted: str) -> bool:
+    return result is not None and (result.diverged or wanted in result.metrics)
 
 
 def _merged(first: Result | None, then: Result) -> Result:

@@ -41,7 +41,11 @@ def clock() -> VirtualClock:
 @pytest.fixture
 def metrics(service: Service, clock: VirtualClock) -> WandbMetrics:
     return WandbMetrics(
-        service.fetch, clock.now, start=lambda work: work(), draw=lambda low, high: (low + high) / 2
+        service.fetch,
+        clock.now,
+        wanted="reward",
+        start=lambda work: work(),
+        draw=lambda low, high: (low + high) / 2,
     )
 
 
@@ -82,6 +86,16 @@ def test_a_late_summary_is_asked_for_again_and_not_sooner_than_agreed(
         clock.sleep(1.0)
     assert 120 <= clock.now() - begin <= 180
     assert len(service.asked) <= 5
+
+
+def test_a_summary_that_is_late_in_parts_is_asked_for_again(
+    metrics: WandbMetrics, service: Service, clock: VirtualClock
+) -> None:
+    service.runs = {"r0": RemoteRun("finished", {"loss": 3.0})}
+    assert metrics.read(runs())["r0"].metrics == {"loss": 3.0}
+    clock.sleep(60)
+    service.runs = {"r0": RemoteRun("finished", {"loss": 3.0, "reward": 0.5})}
+    assert metrics.read(runs())["r0"].metrics == {"loss": 3.0, "reward": 0.5}
 
 
 def test_a_run_that_still_moves_is_not_believed(
@@ -132,7 +146,7 @@ def test_a_day_without_the_service_costs_few_queries_and_no_result(
 
 def test_reading_never_waits_for_a_query(service: Service, clock: VirtualClock) -> None:
     waiting: list[Callable[[], None]] = []
-    metrics = WandbMetrics(service.fetch, clock.now, start=waiting.append)
+    metrics = WandbMetrics(service.fetch, clock.now, wanted="reward", start=waiting.append)
     service.runs = {"r0": finished(0.5)}
     for _ in range(3):
         assert metrics.read(runs()) == {}
@@ -185,6 +199,11 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbSer
         assert running.errors == []
 
 
+def remote(clock: VirtualClock) -> WandbMetrics:
+    fetch = from_api("metta", None)
+    return WandbMetrics(fetch, clock.now, wanted="reward", start=lambda work: work())
+
+
 def remote_run(name: str, reward: float) -> store.Run:
     summary = {"reward": reward, "eval": {"bad": math.nan}, "loss": {"min": 0.25}}
     config = {"protein": {"value": {"attempt": 1}}}
@@ -195,7 +214,7 @@ def test_the_client_asks_twice_for_a_thousand_runs(
     server: WandbServer, clock: VirtualClock
 ) -> None:
     server.store.runs = {f"r{n}": remote_run(f"r{n}", n) for n in range(1000)}
-    metrics = WandbMetrics(from_api("metta", None), clock.now, start=lambda work: work())
+    metrics = remote(clock)
     found = metrics.read(runs(1000))
     assert len(found) == 1000
     assert found["r7"].metrics["reward"] == 7.0
@@ -223,11 +242,13 @@ def test_a_project_that_is_not_there_yet_has_no_runs(server: WandbServer) -> Non
 def test_a_storm_is_a_problem_that_passes(
     server: WandbServer, clock: VirtualClock, status: int
 ) -> None:
-    server.store.runs = {"r0": remote_run("r0", 1.0)}
-    metrics = WandbMetrics(from_api("metta", None), clock.now, start=lambda work: work())
+    server.store.runs = {f"r{n}": remote_run(f"r{n}", n) for n in range(2)}
+    metrics = remote(clock)
+    assert set(metrics.read(runs(1))) == {"r0"}
+    clock.sleep(60)
     server.fault = lambda _operation: status
-    assert metrics.read(runs()) == {}
+    assert set(metrics.read(runs(2))) == {"r0"}
     assert metrics.problem
     server.fault = lambda _operation: None
     clock.sleep(900)
-    assert metrics.read(runs())["r0"].metrics["reward"] == 1.0
+    assert metrics.read(runs(2))["r1"].metrics["reward"] == 1.0
