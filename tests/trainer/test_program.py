@@ -136,6 +136,7 @@ def test_two_ranks_give_what_one_gives(tmp_path):
     assert not (tmp_path / "1" / "result.json").exists()
 
 
+@pytest.mark.slow
 def test_ranks_of_different_runs_refuse_to_train_together(tmp_path):
     codes, said = ranks(tmp_path, 2, run_ids=["one", "other"])
     assert codes == [1, 1]
@@ -154,6 +155,7 @@ def test_a_rank_that_dies_ends_the_others_with_a_clear_message(tmp_path):
     assert "rank 0 of 2 lost the others" in said
 
 
+@pytest.mark.slow
 def test_a_machine_with_two_ranks_starts_them_and_passes_signals_on(tmp_path):
     long = ("num_processes=2", "trainer.total_timesteps=100000000")
     process = start(tmp_path, *long)
