@@ -1,4 +1,4 @@
-"""The command: `python -m benchmarks.optimizer run|table|speed|warm`."""
+"""The command: `python -m benchmarks.optimizer run|table|speed|warm|guard`."""
 
 import argparse
 import json
@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.optimizer.guard import ratio_to_random
 from benchmarks.optimizer.peers import PEERS
 from benchmarks.optimizer.problems import FAMILIES
 from benchmarks.optimizer.simulate import simulate
@@ -30,6 +31,7 @@ def main() -> None:
     show.add_argument("--peers", nargs="+", help="only these")
     show.add_argument("--problems", action="store_true", help="each problem, not each family")
     commands.add_parser("speed", help="print the CPU time of suggestions")
+    commands.add_parser("guard", help="print regret as a share of random search's, in a minute")
     commands.add_parser("warm", help="print what earlier sweeps are worth")
     for command in (run, show):
         default = Path("benchmarks/results/sweeps.jsonl")
@@ -41,6 +43,9 @@ def main() -> None:
         _run(arguments)
     elif arguments.command == "speed":
         print(speed())
+    elif arguments.command == "guard":
+        for workers in (1, 8):
+            print(f"{workers} workers: {ratio_to_random(workers):.3f}")
     elif arguments.command == "warm":
         print(warm())
     else:
