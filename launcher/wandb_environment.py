@@ -15,6 +15,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal
 from urllib.error import HTTPError
@@ -22,6 +23,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from launcher.config import SweepConfig
+from launcher.errors import UsageError
 from launcher.state import State, Trial
 
 Mode = Literal["online", "offline", "disabled"]
@@ -32,6 +34,7 @@ MAX_TAG_LENGTH = 64  # W&B refuses longer tags
 MAX_NAME_LENGTH = 128  # and longer ids, names and groups
 CONNECT_SECONDS = 3.0
 ACCESS_SECONDS = 10.0
+KEY_HINT = "set WANDB_API_KEY, or run `wandb login`; WANDB_MODE=offline needs no key"
 _HASH_LENGTH = 8
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 _SPELLINGS: Mapping[str, Mode] = {"dryrun": "offline", "run": "online", "shared": "online"}
@@ -151,17 +154,17 @@ def can_connect(environ: Mapping[str, str] = os.environ) -> bool:
     return True
 
 
-def why_no_access(environ: Mapping[str, str] = os.environ) -> str:
-    """Return why W&B would refuse a run that is to be online, in a sentence; empty if it would not.
+def check_access(environ: Mapping[str, str] = os.environ) -> str:
+    """Ask W&B who we are; to be called before runs are to be online.
 
-    Asks the server who we are. To be called before anything is launched.
+    Returns why it cannot tell now, empty if all is well: trials will log offline while that lasts.
+    Raises UsageError if there is no key, or not the right one.
     """
-    key = api_key(environ)
+    key, url = api_key(environ), base_url(environ)
+    if key is None and environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return ""  # only the client knows how to exchange it
     if key is None:
-        if environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-            return ""  # only the client knows how to exchange it
-        return "there is no key: set WANDB_API_KEY, or run `wandb login`"
-    url = base_url(environ)
+        raise UsageError("there is no key for W&B", hint=KEY_HINT)
     basic = base64.b64encode(f"api:{key}".encode()).decode()
     request = Request(  # noqa: S310 - the user's own server
         f"{url}/graphql",
@@ -173,12 +176,14 @@ def why_no_access(environ: Mapping[str, str] = os.environ) -> str:
             told = json.load(answer)
     except HTTPError as error:
         if error.code in (401, 403):
-            return f"{url} refuses the key (HTTP {error.code})"
+            raise UsageError(f"{url} refuses the key", hint=KEY_HINT) from None
         return f"{url} answers HTTP {error.code}"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         return f"{url} cannot be reached: {error}"
     viewer = (told.get("data") or {}).get("viewer") if isinstance(told, dict) else None
-    return "" if viewer else f"{url} does not know the key"
+    if not viewer:
+        raise UsageError(f"{url} does not know the key", hint=KEY_HINT)
+    return ""
 
 
 def has_key(environ: Mapping[str, str] = os.environ) -> bool:

@@ -183,6 +183,11 @@ class FirstOf:
         self._sources = tuple(sources)
         self._wanted = wanted
 
+    @property
+    def problem(self) -> str:
+        """Why a source cannot tell now, empty if all can: what is missing may be late."""
+        return next((p for source in self._sources if (p := getattr(source, "problem", ""))), "")
+
     def read(self, runs: Sequence[Run]) -> Mapping[str, Result]:
         """Return results by run id."""
         found: dict[str, Result] = {}

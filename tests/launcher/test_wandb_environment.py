@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher import wandb_environment
-from launcher.wandb_environment import resolve_mode, shortened, tags, variables
+from launcher.errors import UsageError
+from launcher.wandb_environment import check_access, resolve_mode, shortened, tags, variables
 from tests.launcher.builders import PARAMS, a_config, a_state, queued
 from tests.wandb_server.server import DROP, wandb_server
 
@@ -144,20 +145,26 @@ def test_behind_a_proxy_wandb_is_taken_to_be_there() -> None:
 
 
 def test_a_wrong_key_is_found_before_anything_is_launched(tmp_path: Path) -> None:
-    home = {"HOME": str(tmp_path)}
     with wandb_server() as server:
-        known = {**home, **server.environ}
-        assert wandb_environment.why_no_access(known) == ""
-        assert wandb_environment.can_connect(known)
-        wrong = {**known, "WANDB_API_KEY": "1" * 40}
-        assert "refuses the key" in wandb_environment.why_no_access(wrong)
-        server.fault = lambda _operation: 503
-        assert "HTTP 503" in wandb_environment.why_no_access(known)
-        server.fault = lambda _operation: DROP
-        assert "cannot be reached" in wandb_environment.why_no_access(known)
+        known = {"HOME": str(tmp_path), **server.environ}
+        assert check_access(known) == ""
+        with pytest.raises(UsageError, match="refuses the key"):
+            check_access({**known, "WANDB_API_KEY": "1" * 40})
+        with pytest.raises(UsageError, match="no key"):
+            check_access({"HOME": str(tmp_path)})
         assert server.errors == []
-    assert "cannot be reached" in wandb_environment.why_no_access(known)
-    assert "no key" in wandb_environment.why_no_access(home)
+
+
+def test_a_server_that_is_away_is_no_wrong_key(tmp_path: Path) -> None:
+    with wandb_server() as server:
+        known = {"HOME": str(tmp_path), **server.environ}
+        assert wandb_environment.can_connect(known)
+        for status, words in ((503, "HTTP 503"), (429, "HTTP 429"), (DROP, "cannot be reached")):
+            server.fault = lambda _operation, status=status: status
+            assert words in check_access(known)
+        server.fault = lambda _operation: 200  # a page, as of a captive portal
+        assert "cannot be reached" in check_access(known)
+    assert "cannot be reached" in check_access(known)
 
 
 PROGRAM = """

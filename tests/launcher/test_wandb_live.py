@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from launcher.folder import SweepFolder
-from launcher.wandb_environment import why_no_access
+from launcher.wandb_environment import check_access
 from launcher.wandb_metrics import from_api
 from launcher.wandb_sync import sync
 from tests.launcher.wandb_programs import RUN_ID, run_trial
@@ -26,7 +26,7 @@ pytestmark = [
 
 
 def test_the_key_is_accepted() -> None:
-    assert why_no_access() == ""
+    assert check_access() == ""
 
 
 def test_a_run_made_offline_arrives_and_is_read_back(tmp_path: Path) -> None:
