@@ -7,7 +7,7 @@ log as uploaded with a file beside it, which we read: nothing is uploaded twice.
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,25 +28,29 @@ _NOT_OURS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class SyncReport:
-    """What became of the logs. `failed` are to be tried again."""
+    """What became of the logs. `failed` and `running` are for the next time."""
 
     uploaded: tuple[Path, ...] = ()
     already: tuple[Path, ...] = ()
     failed: tuple[Path, ...] = ()
     empty: tuple[Path, ...] = ()
+    running: tuple[Path, ...] = ()
     message: str = ""
 
 
 def sync(
     folder: SweepFolder,
     *,
+    running: Collection[str] = (),
     environ: Mapping[str, str] = os.environ,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> SyncReport:
     """Upload the offline logs of a sweep that are not uploaded yet, oldest first.
 
-    `progress` is told how many of how many are done. Raises UsageError without a key or without
-    wandb, ProteinSkyError if not even one log could be uploaded.
+    Logs of trials that run, `running` by run id, still grow: they are left for the next time, for
+    the uploader would mark them as done. `progress` is told how many of how many are done.
+    Raises UsageError without a key or without wandb, ProteinSkyError if not even one log could be
+    uploaded.
     """
     if not has_key(environ):
         hint = "set WANDB_API_KEY, or run `wandb login`"
@@ -55,7 +59,9 @@ def sync(
     kept = {name: value for name, value in environ.items() if name not in _NOT_OURS}
     command = _uploader(kept)
     runs = sorted(folder.path.glob("runs/*"))
-    logs = [log for run in runs for log in wandb_offline.logs(run, kind="offline-run")]
+    found = [(run, log) for run in runs for log in wandb_offline.logs(run, kind="offline-run")]
+    growing = tuple(log for run, log in found if run.name in running)
+    logs = [log for run, log in found if run.name not in running]
     already = tuple(log for log in logs if _is_uploaded(log))
     empty = tuple(log for log in logs if log not in already and not _says_anything(log))
     waiting = [log for log in logs if log not in already and log not in empty]
@@ -70,7 +76,7 @@ def sync(
             f"W&B took none of {len(failed)} offline runs: {message}",
             hint="nothing is lost; try again later",
         )
-    return SyncReport(uploaded, already, failed, empty, message)
+    return SyncReport(uploaded, already, failed, empty, growing, message)
 
 
 def _uploader(environ: Mapping[str, str]) -> Sequence[str]:
