@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.trainer.training import is_number, metrics, result, run_in
+from trainer.advantage import gae
 from trainer.checkpoint import Checkpoints
 from trainer.train import as_sequences, schedule
 
@@ -163,6 +164,23 @@ def test_a_checkpoint_of_another_configuration_is_not_gone_on_from(train, capsys
     code, _ = train("trainer.gamma=0.5")
     assert code == 2
     assert "of another run" in capsys.readouterr().err
+
+
+def test_where_the_clock_ends_an_episode_the_value_is_that_of_its_last_state(train, monkeypatch):
+    """Every step shows 0 and leads to 1, where the clock ends the episode."""
+    seen = []
+
+    def spy(rewards, values, **kept):
+        seen.append((values, kept["next_values"], kept["terminated"]))
+        return gae(rewards, values, **kept)
+
+    monkeypatch.setattr("trainer.train.gae", spy)
+    clock = ("env.kwargs.length=99", "env.kwargs.limit=1", "trainer.total_timesteps=64")
+    assert train("env.name=tests.trainer.countdown:Countdown", *clock)[0] == 0
+    values, next_values, terminated = seen[0]
+    assert terminated.sum() == 0
+    torch.testing.assert_close(values, values[0, 0].expand_as(values))
+    assert ((next_values - values).abs() > 1e-3).all()
 
 
 def test_custom_metrics_are_reported_with_the_rest(train, monkeypatch):
