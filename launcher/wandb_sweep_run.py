@@ -21,13 +21,59 @@ from launcher.files import write_atomic
 from launcher.folder import SweepFolder
 from launcher.optimizer import observation
 from launcher.state import State, TrialState
-from launcher.wandb_environment import MAX_NAME_LENGTH, project, shortened, tags
+from launcher.wandb_environment import (
+    MAX_NAME_LENGTH,
+    check_access,
+    project,
+    resolve_mode,
+    shortened,
+    tags,
+)
 from launcher.wandb_sweep_yaml import to_wandb
 from protein.pareto import best, pareto_front
 
 FILE = "wandb_sweep.json"
 MAX_FRONT = 50
 """Points of the Pareto front that a summary shows, the best of them."""
+
+
+@contextlib.contextmanager
+def shown_in_wandb(
+    folder: SweepFolder,
+    config: SweepConfig,
+    sweep_id: str,
+    notice: Callable[[str], None],
+    environ: Mapping[str, str] = os.environ,
+) -> Iterator[Callable[[State, Recorded | None], None]]:
+    """Show a sweep in W&B while its coordinator runs, if it is online: gives the watcher to call.
+
+    What goes wrong on W&B's side is a notice. Raises UsageError if the key is missing or wrong.
+    """
+    if resolve_mode(config, environ) != "online" or config.execution.cloud == "simulated":
+        yield lambda _state, _record: None
+        return
+    trouble = check_access(environ)
+    if not trouble:
+        trouble = _why_no_sweep(folder, config, sweep_id, environ)
+    if trouble:
+        notice(f"W&B: {trouble}; the sweep goes on, `protein-sky sync {folder.name}` uploads later")
+    shown = SweepRun(config, opener(folder, config, sweep_id, environ))
+    try:
+        yield shown
+    finally:
+        shown.close()
+        if shown.problem:
+            notice(shown.problem)
+
+
+def _why_no_sweep(
+    folder: SweepFolder, config: SweepConfig, sweep_id: str, environ: Mapping[str, str]
+) -> str:
+    try:
+        find_or_create_sweep(folder, config, sweep_id, environ)
+    except Exception as error:  # noqa: BLE001 - the client raises whatever broke inside it
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
 def recorded_sweep(folder: SweepFolder) -> str | None:

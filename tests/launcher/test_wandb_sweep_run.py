@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from launcher.errors import UsageError
 from launcher.events import AttemptEnded, Origin, Recorded, TrialSuggested
 from launcher.folder import SweepFolder
 from launcher.wandb_sweep_run import (
@@ -18,6 +19,7 @@ from launcher.wandb_sweep_run import (
     find_or_create_sweep,
     recorded_sweep,
     row,
+    shown_in_wandb,
 )
 from tests.launcher.builders import PARAMS, a_config, a_state, failed, queued, running, succeeded
 from tests.wandb_server.server import WandbServer, wandb_server
@@ -102,21 +104,18 @@ def server() -> Iterator[WandbServer]:
 
 
 PROGRAM = """
-import sys
+import os, sys
 from pathlib import Path
 from launcher.folder import SweepFolder
-from launcher.wandb_sweep_run import SweepRun, find_or_create_sweep, opener
+from launcher.wandb_sweep_run import shown_in_wandb
 from tests.launcher.builders import a_config, a_state, succeeded
 from tests.launcher.test_wandb_sweep_run import ENDED
 
 folder, config = SweepFolder(Path(sys.argv[1])), a_config()
-print(find_or_create_sweep(folder, config, "abcd"))
-print(find_or_create_sweep(folder, config, "abcd"))
-watch = SweepRun(config, opener(folder, config, "abcd"))
-watch(a_state(config, succeeded(0.5)), ENDED)
-watch(a_state(config, succeeded(0.5), succeeded(0.75)), ENDED)
-watch.close(60)
-print(watch.problem)
+with shown_in_wandb(folder, config, "abcd", print) as watch:
+    for scores in ([0.5], [0.5, 0.75]):
+        watch(a_state(config, *map(succeeded, scores)), ENDED)
+print(sorted(name for name in os.environ if name in ("WANDB_PROJECT", "WANDB_ENTITY")))
 """
 
 
@@ -133,7 +132,7 @@ def test_the_sweep_has_its_page_and_its_run_on_the_server(
         text=True,
     )
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.split("\n")[:3] == ["sweep001", "sweep001", ""]
+    assert ran.stdout == "[]\n"
     (sweep,) = server.store.sweeps.values()
     assert "trainer.learning_rate" in sweep.config
     assert recorded_sweep(SweepFolder(tmp_path)) == "sweep001"
@@ -143,6 +142,22 @@ def test_the_sweep_has_its_page_and_its_run_on_the_server(
     assert [json.loads(line)["best/score"] for line in run.history] == [0.5, 0.75]
     assert run.summary["pareto/size"] == 1
     assert run.state == "finished"
+
+
+def test_without_a_key_nothing_is_shown_or_asked(tmp_path: Path) -> None:
+    told: list[str] = []
+    offline = {"HOME": str(tmp_path)}
+    folder = SweepFolder(tmp_path / "demo")
+    with shown_in_wandb(folder, a_config(), "abcd", told.append, offline) as watch:
+        watch(a_state(a_config(), queued()), SUGGESTED)
+    assert (told, folder.path.exists()) == ([], False)
+
+
+def test_a_wrong_key_stops_the_launch(server: WandbServer, tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path), **server.environ, "WANDB_API_KEY": "1" * 40}
+    showing = shown_in_wandb(SweepFolder(tmp_path), a_config(), "abcd", print, environ)
+    with pytest.raises(UsageError, match="refuses the key"), showing:
+        pass
 
 
 def test_a_damaged_note_is_no_note(tmp_path: Path) -> None:
