@@ -52,3 +52,7 @@ def test_failures_and_scores_that_are_no_numbers_are_never_best() -> None:
 
 def test_the_cheapest_of_equals_is_best() -> None:
     assert best([seen(1.0, 5.0), seen(1.0, 2.0)], "minimize") == seen(1.0, 2.0)
+
+
+def test_of_equal_costs_only_the_better_score_is_on_the_front() -> None:
+    assert pareto_front([seen(1.0, 2.0), seen(3.0, 2.0)], "maximize") == (seen(3.0, 2.0),)

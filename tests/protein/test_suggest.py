@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from protein import Observation, Settings, Space
+from protein.data import Data
+from protein.encoding import Encoding
 from protein.suggest import Memo, seed_for, suggest
+from protein.surrogates import learn
 
 SPACE = Space.from_dict(
     {
@@ -133,6 +136,17 @@ def test_many_workers_never_get_the_same_trial_twice(told: int) -> None:
     assert len(set(known)) == len(known)
 
 
+def test_each_value_of_a_small_space_is_tried_before_any_is_repeated() -> None:
+    small = Space.from_dict({"a": {"values": [1, 2, 3, 4]}, "b": {"values": ["x", "y", "z"]}})
+    observed = [Observation({"a": a, "b": "x"}, float(a), 1.0) for a in (1, 2, 4)]
+    pending: list = []
+    for number in range(9):
+        params = suggest(small, Settings(num_random_samples=1), observed, pending, number).params
+        pending.append(params)
+    tried = {(p["a"], p["b"]) for p in [*pending, *(o.params for o in observed)]}
+    assert len(tried) == 12
+
+
 def test_a_small_space_that_is_used_up_is_repeated() -> None:
     space = Space.from_dict({"kind": {"values": ["a", "b"]}})
     observed = [Observation({"kind": k}, s, 1.0) for k, s in [("a", 0.0), ("b", 1.0)] * 4]
@@ -177,6 +191,14 @@ def test_failing_parameters_are_avoided() -> None:
     tried = [suggest(space, MAXIMIZE, observed, [], seed).params for seed in range(10)]
     assert np.mean([params["x"] > 0.7 for params in tried]) < 0.2
     assert np.mean([params["x"] > 0.45 for params in tried]) > 0.8
+
+
+def test_p_feasible_is_the_share_of_successes_where_both_are_mixed() -> None:
+    encoding = Encoding(Space.from_dict({"x": {"min": 0.0, "max": 1.0}}))
+    near = 0.02 * np.random.default_rng(0).random(40)
+    observed = [Observation({"x": x}, 1.0, 1.0, is_failure=i % 4 > 0) for i, x in enumerate(near)]
+    taught = learn(encoding, Data.of(encoding, MAXIMIZE, observed))
+    assert 0.15 < np.exp(taught.log_p_feasible(np.array([[0.01]])))[0] < 0.35
 
 
 def test_the_explanation_predicts_the_score_in_its_own_units() -> None:
