@@ -109,6 +109,7 @@ class Coordinator:
         while True:
             try:
                 until = self._begin() if self._is_new else self._step()
+                self._go_on()
             except DiskError as error:
                 until = self._rest(error.message)
             except OSError as error:  # a file of the sweep, outside of the journal
@@ -142,6 +143,12 @@ class Coordinator:
             self._world.notice(f"waiting for the disk: {problem}")
         self._is_behind = self._is_resting = True
         return self._world.clock.now() + DISK_RETRY_SECONDS
+
+    def _go_on(self) -> None:
+        """A whole step went well: so did what the disk had refused."""
+        if self._is_resting:
+            self._is_resting = False
+            self._world.notice("the disk is back")
 
     def _catch_up(self) -> None:
         """After the disk failed: what it said it had not written may be there all the same."""
@@ -372,9 +379,6 @@ class Coordinator:
 
     def _record(self, event: Event) -> None:
         self._take(self._journal.append(event, self._world.clock.now()))
-        if self._is_resting:
-            self._is_resting = False
-            self._world.notice("the disk is back")
 
     def _take(self, record: Recorded) -> None:
         self.state = apply(self.state, record)

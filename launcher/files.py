@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 
-def write_atomic(path: Path, text: str) -> None:
+def write_atomic(path: Path, text: str, *, is_durable: bool = True) -> None:
     """Write UTF-8 text so that a reader, or a crash, sees the old file or the new one.
 
+    `is_durable`: also after a power cut; a file that can be written again does without.
     Raises OSError when the disk refuses; the old file is untouched then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -14,8 +15,9 @@ def write_atomic(path: Path, text: str) -> None:
     try:
         with draft.open("w", encoding="utf-8") as file:
             file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+            if is_durable:
+                file.flush()
+                os.fsync(file.fileno())
         draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)

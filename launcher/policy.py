@@ -441,7 +441,11 @@ def started(trial: Trial, attempt: Attempt, outcome: Outcome, now: float) -> Att
 def _price(attempt: Attempt, outcome: Outcome) -> float:
     """Return what an executor says the machines cost, or what was offered if it cannot say."""
     said = outcome.price_usd_per_hour
-    return said if math.isfinite(said) and said > 0 else attempt.price_usd_per_hour
+    return said if 0 < said <= MAX_PRICE_USD_PER_HOUR else attempt.price_usd_per_hour
+
+
+MAX_PRICE_USD_PER_HOUR = 1e6
+"""No trial's machines cost more: what says so is broken."""
 
 
 def _held(

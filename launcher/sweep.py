@@ -20,7 +20,14 @@ from launcher import __version__, inbox, notify, policy, trainlog
 from launcher.budget import Offer
 from launcher.config import SweepConfig, from_mapping
 from launcher.coordinator import Coordinator, Notice, Watch, World
-from launcher.errors import ConfigError, DamageError, ExecutorError, Problem, UsageError
+from launcher.errors import (
+    ConfigError,
+    DamageError,
+    ExecutorError,
+    NotFoundError,
+    Problem,
+    UsageError,
+)
 from launcher.events import Command, Recorded, SweepCreated
 from launcher.executors import environment
 from launcher.executors.local import LocalExecutor
@@ -171,7 +178,12 @@ def remove(folder: SweepFolder) -> None:
 
 
 def restore(folder: SweepFolder) -> Restored:
-    """Rebuild a damaged journal from its backup and the run folders."""
+    """Rebuild a damaged journal from its backup and the run folders.
+
+    Raises NotFoundError where there is nothing of one.
+    """
+    if not (folder.backup.is_file() or folder.database.is_file()):
+        raise NotFoundError(f"no sweep at {folder.path}", hint="`protein-sky ls` lists sweeps")
     lock = Lock(folder.lock)
     lock.acquire()
     try:

@@ -2,6 +2,7 @@
 back into it, and written again before each attempt: losing them loses nothing."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from launcher import yamlio
@@ -17,7 +18,7 @@ from protein.pareto import pareto_front
 def write_sweep(folder: SweepFolder, config: SweepConfig, state: State) -> None:
     """Write `config.yaml`: the sweep as it is run, everything merged, defaults spelled out."""
     facts = {"sweep_id": state.sweep_id, "created_at": state.created_at}
-    write_atomic(folder.path / "config.yaml", yamlio.dump({**facts, **config.to_mapping()}))
+    _write(folder.path / "config.yaml", yamlio.dump({**facts, **config.to_mapping()}))
 
 
 def write_trial(folder: SweepFolder, config: SweepConfig, state: State, trial: Trial) -> None:
@@ -25,22 +26,22 @@ def write_trial(folder: SweepFolder, config: SweepConfig, state: State, trial: T
     run = folder.run(trial.run_id)
     (run / "checkpoints").mkdir(parents=True, exist_ok=True)
     params = trial_parameters(config, trial.params)
-    write_atomic(run / "params.json", json.dumps(params, indent=1, allow_nan=False) + "\n")
+    _write(run / "params.json", json.dumps(params, indent=1, allow_nan=False) + "\n")
     overrides = {"run": trial.run_id, **trial_config(config, trial.params)}
-    write_atomic(run / "train_config_overrides.yaml", yamlio.dump(overrides))
+    _write(run / "train_config_overrides.yaml", yamlio.dump(overrides))
     suggestion = {"run_id": trial.run_id, "origin": trial.origin.value, "params": trial.params}
-    write_atomic(run / "protein_suggestion.yaml", yamlio.dump({**suggestion, "info": trial.info}))
-    write_atomic(run / "protein_state.yaml", yamlio.dump(_optimizer_state(config, state)))
+    _write(run / "protein_suggestion.yaml", yamlio.dump({**suggestion, "info": trial.info}))
+    _write(run / "protein_state.yaml", yamlio.dump(_optimizer_state(config, state)))
 
 
 def write_job(folder: SweepFolder, job: Job) -> None:
     """Write `dist_<id>.yaml`: how the nodes of one attempt find their trial."""
     facts = {"run": job.run_id, "attempt": job.attempt, "num_nodes": job.nodes}
-    write_atomic(folder.run(job.run_id) / f"dist_{job.name}.yaml", yamlio.dump(facts))
+    _write(folder.run(job.run_id) / f"dist_{job.name}.yaml", yamlio.dump(facts))
 
 
 def _optimizer_state(config: SweepConfig, state: State) -> dict[str, Any]:
-    """Return what the optimizer knew: counts and its Pareto front, not every observation."""
+    """Return what the optimizer knew: counts and the best of its Pareto front."""
     observed = [o for o in map(observation, state.ordered) if o is not None]
     front = pareto_front(observed, config.sweep.goal)
     return {
@@ -52,6 +53,15 @@ def _optimizer_state(config: SweepConfig, state: State) -> dict[str, Any]:
         "num_failures": sum(o.is_failure for o in observed),
         "num_pending": len(state.open),
         "pareto_front": [
-            {"score": o.score, "cost_seconds": o.cost, "params": dict(o.params)} for o in front
+            {"score": o.score, "cost_seconds": o.cost, "params": dict(o.params)}
+            for o in front[-FRONT_SHOWN:]
         ],
     }
+
+
+FRONT_SHOWN = 8
+"""Points of the front in each trial's file: a front of hundreds would take longer than the rest."""
+
+
+def _write(path: Path, text: str) -> None:
+    write_atomic(path, text, is_durable=False)  # written again before each attempt
