@@ -24,6 +24,7 @@ from launcher import sweep
 from launcher.budget import Offer
 from launcher.config import SweepConfig
 from launcher.coordinator import World
+from launcher.errors import ProteinSkyError
 from launcher.executors.simulated import (
     SimulatedExecutor,
     SimulatedRun,
@@ -70,15 +71,18 @@ class FileClock:
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
-        stored = os.pread(self._fd, 8, 0)
-        self._now = struct.unpack("d", stored)[0] if stored else START
+        self._now = self._stored()
 
     def now(self) -> float:
         return self._now
 
     def sleep(self, seconds: float) -> None:
-        self._now += seconds
+        self._now = max(self._now + seconds, self._stored())  # another process may be ahead
         os.pwrite(self._fd, struct.pack("d", self._now), 0)
+
+    def _stored(self) -> float:
+        stored = os.pread(self._fd, 8, 0)
+        return float(struct.unpack("d", stored)[0]) if stored else START
 
 
 class Watched:
@@ -133,20 +137,26 @@ class Lab:
     ask: Ask = ask
     poll_seconds: float = 20.0
     offer: Offer = FOUR_AT_ONCE
+    elsewhere: Path | None = None
+    """Where cluster and clock are kept, if not beside the sweep."""
 
     @property
     def folder(self) -> SweepFolder:
         return SweepFolder(self.path / self.config.name)
 
+    @property
+    def outside(self) -> Path:
+        return self.elsewhere or self.path
+
     def clock(self) -> FileClock:
-        self.path.mkdir(parents=True, exist_ok=True)
-        return FileClock(self.path / "clock")
+        self.outside.mkdir(parents=True, exist_ok=True)
+        return FileClock(self.outside / "clock")
 
     def executor(self, clock: Clock | None = None) -> SimulatedExecutor:
         return SimulatedExecutor(
             clock or self.clock(),  # type: ignore[arg-type]  # it asks the time, and no more
             self.script,
-            folder=self.path / "jobs",
+            folder=self.outside / "jobs",
             price_usd_per_hour=self.offer.price_usd_per_hour,
         )
 
@@ -205,31 +215,37 @@ def watching_files(points: Points) -> Iterator[None]:
         os.replace = rename
 
 
-def in_a_fork(work: Callable[[], object], log: Path) -> int:
-    """Do the work in a process of its own; return its wait status (0: well, 9: SIGKILLed)."""
+def fork(work: Callable[[], object], log: Path) -> int:
+    """Start the work in a process of its own; it exits as the command line would."""
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
             work()
             code = 0
-        except BaseException:  # noqa: BLE001 - a fork ends here, whatever happened
+        except BaseException as error:  # noqa: BLE001 - a fork ends here, whatever happened
+            code = error.exit_code if isinstance(error, ProteinSkyError) else 99
             log.write_text(traceback.format_exc())
         finally:
             os._exit(code)
-    return os.waitpid(pid, 0)[1]
+    return pid
+
+
+def in_a_fork(work: Callable[[], object], log: Path) -> int:
+    """Do the work in a process of its own; return its wait status (0: well, 9: SIGKILLed)."""
+    return os.waitpid(fork(work, log), 0)[1]
 
 
 def finish(lab: Lab) -> None:
     """Run the sweep to its end in a process of its own."""
-    log = lab.path / "traceback"
+    log = lab.outside / "traceback"
     status = in_a_fork(lambda: lab.coordinate(Points()), log)
     assert status == 0, log.read_text() if log.exists() else f"wait status {status}"
 
 
 def kill_at(lab: Lab, step: int) -> bool:
     """Run the sweep in a process of its own that dies at a step; return whether it got there."""
-    log = lab.path / "traceback"
+    log = lab.outside / "traceback"
     status = in_a_fork(lambda: lab.coordinate(Points(step)), log)
     assert status in (0, signal.SIGKILL), log.read_text()
     return status == signal.SIGKILL

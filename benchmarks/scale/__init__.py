@@ -1,0 +1,1 @@
+"""How much bookkeeping costs: our journal and coordinator beside Optuna's storages."""
