@@ -13,6 +13,7 @@ from launcher.errors import ProteinSkyError
 from launcher.folder import SweepFolder, all_sweeps
 from launcher.ports import Phase
 from launcher.state import State
+from launcher.wandb_environment import check_access, has_key
 
 Level = Literal["ok", "note", "error"]
 
@@ -55,7 +56,20 @@ def environment() -> list[Finding]:
         except PackageNotFoundError:
             hint = f"for {purpose}: pip install 'protein-sky[{extra}]'"
             found.append(Finding("note", package, "not installed", hint))
+    found.append(_wandb_access())
     return found
+
+
+def _wandb_access() -> Finding:
+    """Whether trials of a sweep that says nothing about W&B would log online, and may."""
+    if not has_key():
+        hint = "to log online: set WANDB_API_KEY, or run `wandb login`"
+        return Finding("note", "W&B", "no key: trials log offline", hint)
+    try:
+        trouble = check_access()
+    except ProteinSkyError as error:
+        return Finding("error", "W&B", error.message, error.hint)
+    return Finding("note" if trouble else "ok", "W&B", trouble or "the key is accepted")
 
 
 def has_sweeps() -> bool:

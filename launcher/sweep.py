@@ -35,12 +35,17 @@ from launcher.executors.simulated import SimulatedExecutor, VirtualClock
 from launcher.files import write_atomic
 from launcher.folder import SweepFolder, find
 from launcher.journal import Journal, JournalWriter, Lock
-from launcher.metrics import RunFolderMetrics
+from launcher.metrics import FOLDER_SOURCES, RunFolderMetrics
 from launcher.notify import Messenger
 from launcher.optimizer import Recall, asking, observations
+from launcher.ports import Metrics
 from launcher.restore import Restored
 from launcher.restore import restore as rebuild
 from launcher.state import State, fold
+from launcher.wandb_environment import project, resolve_mode
+from launcher.wandb_metrics import FirstOf, WandbMetrics, from_api
+from launcher.wandb_offline import wandb_sources
+from launcher.wandb_sweep_run import shown_in_wandb
 from protein.observation import Observation
 from protein.space import Space
 
@@ -139,15 +144,16 @@ def run(folder: SweepFolder, config: SweepConfig, watch: Watch, notice: Notice) 
         notify.check(recorded.notify)
         prepare(folder, recorded)
         messenger = Messenger(recorded, notify.sender(recorded.notify), notice, state)
-        both = _both(watch, messenger)
-        world = replace(connect(folder, recorded), watch=both, notice=notice)
-        return Coordinator(folder, journal, state, world).run()
+        with shown_in_wandb(folder, recorded, state.sweep_id, notice) as page:
+            everyone = _all_of(watch, messenger, page)
+            world = replace(connect(folder, recorded), watch=everyone, notice=notice)
+            return Coordinator(folder, journal, state, world).run()
 
 
-def _both(one: Watch, other: Watch) -> Watch:
+def _all_of(*watches: Watch) -> Watch:
     def watch(state: State, record: Recorded | None) -> None:
-        one(state, record)
-        other(state, record)
+        for one in watches:
+            one(state, record)
 
     return watch
 
@@ -199,7 +205,7 @@ def connect(folder: SweepFolder, config: SweepConfig) -> World:
     """
     cloud, offer = config.execution.cloud, offer_of(config)
     earlier = [_taught_by(name, config) for name in config.sweep.warm_start]
-    metrics = RunFolderMetrics()
+    metrics, grace_seconds = _metrics(config)
     if cloud == "local":
         trials = policy.parallelism(config, offer)
         executor = LocalExecutor(
@@ -214,6 +220,7 @@ def connect(folder: SweepFolder, config: SweepConfig) -> World:
             offer,
             asking(earlier),
             poll_seconds=LOCAL_POLL_SECONDS,
+            result_grace_seconds=grace_seconds,
             host=socket.gethostname(),
             pid=os.getpid(),
         )
@@ -232,6 +239,23 @@ def connect(folder: SweepFolder, config: SweepConfig) -> World:
         f"execution.cloud: this version runs trials on 'local' and 'simulated', not on {cloud!r}",
         hint="add --cloud local to run the sweep on this machine",
     )
+
+
+def _metrics(config: SweepConfig) -> tuple[Metrics, float]:
+    """Return where results are read, and how long one may be late (seconds).
+
+    The run folder first: its own files, then W&B's log. Online also W&B's service.
+    """
+    wanted = config.sweep.metric
+    own = RunFolderMetrics((*FOLDER_SOURCES, *wandb_sources(wanted)))
+    if resolve_mode(config) != "online" or config.execution.cloud == "simulated":
+        return own, 0.0
+    fetch = from_api(project(config), config.wandb.entity or os.environ.get("WANDB_ENTITY"))
+    return FirstOf([own, WandbMetrics(fetch, time.time, wanted=wanted)], wanted), LATE_SECONDS
+
+
+LATE_SECONDS = 300.0
+"""W&B's summary can be minutes late after a run's end."""
 
 
 def _taught_by(name: str, config: SweepConfig) -> list[Observation]:

@@ -1,4 +1,4 @@
-"""validate, doctor and reap: find out what is wrong, and clean up."""
+"""validate, doctor, reap and sync: find out what is wrong, and clean up."""
 
 import json
 
@@ -82,4 +82,31 @@ def reap(name: str, yes: bool) -> int:
     return 0
 
 
-COMMANDS = (validate, doctor, reap)
+@click.command()
+@name_or_latest
+def sync(name: str | None) -> int:
+    """Upload to W&B what trials logged offline, once."""
+    from launcher import sweep, wandb_sync
+    from launcher.folder import find
+
+    folder = find(name)
+    running = [trial.run_id for trial in sweep.read(folder).live_trials]
+    done = wandb_sync.sync(folder, running=running, progress=_progress)
+    click.echo(f"{len(done.uploaded)} uploaded, {len(done.already)} were already", err=True)
+    for words, logs in (
+        ("say nothing", done.empty),
+        ("still grow: sync again when their trials have ended", done.running),
+        ("could not be uploaded: sync again", done.failed),
+    ):
+        if logs:
+            click.echo(f"{len(logs)} {words}", err=True)
+    if done.message:
+        click.echo(done.message, err=True)
+    return 1 if done.failed else 0
+
+
+def _progress(done: int, all_: int) -> None:
+    click.echo(f"{done} of {all_} logs", err=True)
+
+
+COMMANDS = (validate, doctor, reap, sync)
