@@ -30,6 +30,7 @@ from launcher.parameters import (
 from launcher.schema import LAUNCHER_KEYS, SweepConfig
 from launcher.sections import spelled_out, with_hardware_file, with_task_file
 from launcher.wandb_keys import without_wandb_keys
+from launcher.wandb_sweep_yaml import from_wandb, is_wandb_sweep
 from launcher.yamlio import Node, Place
 
 _TOP = (*(name for name in SweepConfig.model_fields if name != "source"), "method", "metric")
@@ -49,6 +50,9 @@ def read_sweep(
     root = _root(parsed.node, catalogue.label(path), problems)
     if root is None:
         return None, _first_of_each_place(problems)
+    if is_wandb_sweep(root):
+        root, told = from_wandb(root)
+        problems.extend(told)
     config = _config(root, path, overrides, problems)
     problems = _first_of_each_place(problems)
     return (None if problems else config), problems
