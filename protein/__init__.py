@@ -5,13 +5,17 @@ The way of a suggestion, one module a step:
     space        what may be tried: parameters, their distributions, the unit cube
     observation  what was tried and what is suggested
     suggest      (space, settings, observed, pending, seed) -> Suggestion, a pure function
+      encoding     parameter values as rows of the unit cube, and as features
       initial      the first, space-filling trials
-      surrogates   observations -> Gaussian processes (gp) for score and log cost, P(feasible)
-      candidates   where to look: everywhere, and around the best
-      acquisition  what a look is worth: log expected improvement, cost, feasibility
+      surrogates   observations (data, scale, compress) -> Gaussian processes (gp) for score, cost
+                   and feasibility
+      search       candidates everywhere and around the best, valued by an acquisition:
+                   log expected improvement, feasibility, thrift
+    methods      other ways to suggest: random, sobol, grid, Optuna's samplers, your own
     pareto       the best scores for their costs
-    ask_tell     Protein, a thin class over `suggest` for a loop of one's own
-    wandb_protein, metta_protein   the same inside a W&B sweep: the package's edge
+    recommend    the trial to take home, by posterior
+    importance   which parameters matter
+    ask_tell     Protein, a thin class over all this for a loop of one's own
 
 Nothing here reads a clock, a file or global random state; the same inputs give the same
 suggestion, whatever the number of threads. Importing the package imports neither numpy nor scipy:

@@ -177,7 +177,7 @@ def fit(
 
 
 def mean_start(mean: Float[Array, " T"], groups: int) -> Float[Array, " T"]:
-    """Give where a fit starts: lengthscales one prior half-deviation shorter than expected."""
+    """Give where a fit starts: at the prior mean, lengthscales shorter by a factor e."""
     start = mean.copy()
     start[:groups] -= 1.0
     return start

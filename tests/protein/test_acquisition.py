@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate
 from scipy.stats import norm
@@ -10,12 +10,14 @@ from scipy.stats import norm
 from protein.acquisition import log_h, patience
 
 
+@settings(deadline=None)
 @given(st.floats(-6, 6))
 def test_log_h_is_the_logarithm_of_the_integral_of_the_improvement(u: float) -> None:
     area, _ = integrate.quad(lambda t: t * norm.pdf(t - u), 0.0, max(u, 0.0) + 12.0)
     assert log_h(np.array([u]))[0] == pytest.approx(math.log(area), abs=1e-4)
 
 
+@settings(deadline=None)
 @given(st.floats(-1e6, 50), st.floats(1e-3, 10))
 def test_log_h_grows_and_stays_finite_far_out(u: float, step: float) -> None:
     low, high = log_h(np.array([u, u + step]))

@@ -1,7 +1,7 @@
 import math
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protein import Observation, pareto_front
@@ -17,6 +17,7 @@ observations = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(observations)
 def test_nothing_off_the_front_beats_it_and_nothing_on_it_is_beaten(
     seen: list[Observation],
@@ -37,6 +38,7 @@ def dominates(a: Observation, b: Observation) -> bool:
     return a.score >= b.score and cost_a <= cost_b
 
 
+@settings(deadline=None)
 @given(observations)
 def test_minimising_a_function_is_maximising_its_negative(seen: list[Observation]) -> None:
     negated = [Observation({}, -(o.score or 0.0), o.cost, o.is_failure) for o in seen]

@@ -2,7 +2,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protein import Space, SpaceError
@@ -33,6 +33,7 @@ def numerics() -> st.SearchStrategy[Numeric]:
     return st.sampled_from(kinds).flatmap(build)
 
 
+@settings(deadline=None)
 @given(numerics(), st.floats(0, 1))
 def test_a_value_comes_back_from_the_unit_interval(parameter: Numeric, unit: float) -> None:
     value = parameter.from_unit(unit)
@@ -42,6 +43,7 @@ def test_a_value_comes_back_from_the_unit_interval(parameter: Numeric, unit: flo
     assert type(again) is type(value)
 
 
+@settings(deadline=None)
 @given(numerics(), st.floats(0, 1))
 def test_the_unit_coordinate_of_a_real_value_comes_back(parameter: Numeric, unit: float) -> None:
     if parameter.cells is None:
@@ -49,6 +51,7 @@ def test_the_unit_coordinate_of_a_real_value_comes_back(parameter: Numeric, unit
         assert parameter.to_unit(parameter.from_unit(unit)) == pytest.approx(unit, abs=1e-4)
 
 
+@settings(deadline=None)
 @given(numerics(), st.floats(0, 1))
 def test_a_tidy_value_stays_inside_the_range(parameter: Numeric, unit: float) -> None:
     assert parameter.contains(parameter.tidy(parameter.from_unit(unit)))
