@@ -34,6 +34,7 @@ _EXAMPLES = {
     "budget.warn": "fractions such as [0.5, 0.8]",
     "sweep.early_stopping": "early_stopping: {method: median, grace: 60}",
     "sweep.early_stopping.grace": "seconds of cost, or steps: see `resource`",
+    "sweep.second_objective": "second_objective: {metric: latency_ms, goal: minimize}",
     "sweep.constraints": "constraints: [trainer.minibatch_size <= trainer.batch_size]",
     "notify": "notify: {to: MY_APPRISE_URL}, the name of an environment variable",
     "notify.to": "the name of an environment variable that holds an Apprise address",

@@ -362,6 +362,8 @@ class Coordinator:
             return False
         if result is not None and self.config.sweep.metric in result.metrics:
             return False
+        if getattr(self._world.metrics, "problem", ""):
+            return True  # a source is away: what only it knows is late, not missing
         ended_at = outcome.ended_at if outcome.ended_at is not None else now
         return now - ended_at < self._world.result_grace_seconds
 

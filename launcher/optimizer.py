@@ -13,6 +13,8 @@ from launcher.config import SweepConfig
 from launcher.constraints import Constraint, all_hold, parse
 from launcher.edits import project
 from launcher.errors import ProteinSkyError
+from launcher.objectives import both, scalarised
+from launcher.schema import SweepSection
 from launcher.state import State, Trial, TrialState
 from protein.importance import Importance, importance
 from protein.observation import Observation, Suggestion
@@ -29,6 +31,7 @@ class Optimizer:
     space: Space
     settings: Settings
     seed: int
+    sweep: SweepSection
     constraints: tuple[Constraint, ...] = ()
 
     @classmethod
@@ -36,22 +39,24 @@ class Optimizer:
         """Set Protein up as the sweep file says."""
         sweep = config.sweep
         settings = Settings(
-            goal=sweep.goal,
+            goal="maximize" if sweep.second_objective is not None else sweep.goal,
             num_random_samples=sweep.num_random_samples,
             method=sweep.method,
             cost_parameter=sweep.cost_parameter,
         )
         constraints = tuple(parse(text) for text in sweep.constraints)
-        return cls(Space.from_dict(sweep.parameters), settings, sweep.seed, constraints)
+        return cls(Space.from_dict(sweep.parameters), settings, sweep.seed, sweep, constraints)
 
     def suggest(self, state: State, recall: "Recall") -> Suggestion:
         """Return the parameters of the sweep's next trial.
 
         Raises ProteinSkyError if no parameters fulfil the sweep's constraints.
         """
-        observed = observations(self.space, state, recall)
-        pending = [trial.params for trial in state.open_trials]
         seed = seed_for(self.seed, len(state.trials) + 1)
+        observed = observations(self.space, state, recall)
+        if self.sweep.second_objective is not None:
+            observed = self._weighed(state, observed, seed)
+        pending = [trial.params for trial in state.open_trials]
         constraint = all_hold(self.constraints)
         ask = partial(suggest, self.space, self.settings, observed, pending)
         try:
@@ -63,6 +68,18 @@ class Optimizer:
                 f"no parameters fulfil the constraints: {error}",
                 hint="loosen sweep.constraints, or widen the ranges: protein-sky edit",
             ) from error
+
+    def _weighed(
+        self, state: State, observed: Sequence[Observation], seed: int
+    ) -> list[Observation]:
+        """Return the observations with one score for both objectives; see `objectives`."""
+        by_params = {id(t.params): both(self.sweep, t) for t in state.ordered}
+        pairs = [(o, by_params.get(id(o.params))) for o in observed]
+        known = [(o, scores) for o, scores in pairs if scores is not None]
+        scores = scalarised([pair for _, pair in known], seed)
+        failures = [o for o in observed if o.is_failure]
+        weighed = [replace(o, score=s) for (o, _), s in zip(known, scores, strict=True)]
+        return weighed + failures
 
 
 MAX_DRAWS = 10_000
@@ -160,13 +177,18 @@ def recommendation(
     config: SweepConfig, state: State, *, at_cost: float | None = None
 ) -> Recommendation | None:
     """Return the trial that a repeat is expected to score best, among those of at most a cost."""
-    optimizer = Optimizer.of(config)
-    known = observations(optimizer.space, state, Recall())
-    return recommend(optimizer.space, optimizer.settings, known, at_cost=at_cost)
+    space, known = _all_known(config, state)
+    settings = replace(Optimizer.of(config).settings, goal=config.sweep.goal)
+    return recommend(space, settings, known, at_cost=at_cost)
 
 
 def importances(config: SweepConfig, state: State) -> tuple[Importance, ...]:
     """Return how much each parameter matters for the score, the greatest first."""
-    optimizer = Optimizer.of(config)
-    known = observations(optimizer.space, state, Recall())
-    return importance(optimizer.space, optimizer.settings, known)
+    space, known = _all_known(config, state)
+    settings = replace(Optimizer.of(config).settings, goal=config.sweep.goal)
+    return importance(space, settings, known)
+
+
+def _all_known(config: SweepConfig, state: State) -> tuple[Space, list[Observation]]:
+    space = Space.from_dict(config.sweep.parameters)
+    return space, observations(space, state, Recall())

@@ -390,6 +390,9 @@ def judge(
     failure, detail = _failure(attempt, outcome, score, log)
     if outcome.phase in (Phase.LOST, Phase.ABSENT) and _is_final(result, score):
         failure, detail = None, ""  # the trial was done; only its machine went without a word
+    second = config.sweep.second_objective
+    if failure is None and second is not None and second.metric not in _finite(result):
+        failure, metric = Failure.NO_RESULT, second.metric
     if failure is Failure.NO_RESULT:
         detail = _describe_missing_metric(metric, result)
     started_at, ended_at = _held(config, attempt, outcome, now)

@@ -50,11 +50,21 @@ class EarlyStopping(Section):
     min_trials: int = Field(default=4, ge=1, description="trials to compare with, at least")
 
 
+class SecondObjective(Section):
+    """Another metric that matters, such as a model's latency; trials trade it against the first."""
+
+    metric: Line = Field(description="what a trial reports")
+    goal: Literal["maximize", "minimize"] = Field(description="which values are better")
+
+
 class SweepSection(Section):
     """What is searched and how."""
 
     metric: Line = Field(description="what a trial reports as its score")
     goal: Literal["maximize", "minimize"] = Field(description="which scores are better")
+    second_objective: SecondObjective | None = Field(
+        default=None, description="another metric to trade against the first, beside cost"
+    )
     method: Line = Field(default="protein", description="the optimizer")
     num_random_samples: int = Field(
         default=5, ge=1, le=100_000, description="trials of the first design"

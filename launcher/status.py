@@ -10,7 +10,7 @@ from collections import Counter
 from importlib.resources import files
 from typing import Any, assert_never
 
-from launcher import budget
+from launcher import budget, objectives
 from launcher.budget import Offer
 from launcher.config import SweepConfig
 from launcher.events import Failure, Origin
@@ -55,7 +55,20 @@ def document(
         "pareto_front": front,
         "budget": _budget(config, state, offer, now),
         "counts": counts,
+        "second_objective": _second_objective(config, ordered),
     }
+
+
+def _second_objective(config: SweepConfig, trials: list[Trial]) -> dict[str, Any] | None:
+    """Return the front of both objectives, the best by the first one first; None without two."""
+    second = config.sweep.second_objective
+    if second is None:
+        return None
+    points = [
+        {**_point(trial), "second": trial.metrics[second.metric]}
+        for trial in objectives.front(config.sweep, trials)
+    ]
+    return {"metric": second.metric, "goal": second.goal, "front": points}
 
 
 def schema() -> dict[str, Any]:

@@ -24,6 +24,8 @@ def summary(document: Document) -> RenderableType:
         parts += [Text(), *_why_nothing(document)]
     else:
         parts += [Text(), *_best(document), Text(), *_front(document)]
+        if document["second_objective"] is not None:
+            parts += [Text(), *_trade_offs(document)]
         parts += [Text(), Picture(document)]
     steps = next_steps(document)
     if steps:
@@ -60,6 +62,25 @@ def _best(document: Document) -> Iterator[RenderableType]:
         if name in best["params"]:
             value = formats.value(best["params"][name])
             table.add_row(Text(formats.printable(name)), Text(value, style="bold"))
+    yield table
+
+
+def _trade_offs(document: Document) -> Iterator[RenderableType]:
+    second = document["second_objective"]
+    metric, other = formats.printable(document["metric"]), formats.printable(second["metric"])
+    yield Text(f"Trade-offs: no trial is better in {metric} without losing {other}", style="bold")
+    short = formats.short_names(document["parameters"])
+    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim", expand=True)
+    for header in ("trial", metric, other):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("parameters", no_wrap=True, overflow="ellipsis", ratio=1)
+    for point in second["front"][:MAX_FRONT_ROWS]:
+        table.add_row(
+            str(point["number"]),
+            formats.number(point["score"]),
+            formats.number(point["second"]),
+            Text(formats.params(point["params"], short), style="dim"),
+        )
     yield table
 
 

@@ -35,16 +35,14 @@ from launcher.executors.simulated import SimulatedExecutor, VirtualClock
 from launcher.files import write_atomic
 from launcher.folder import SweepFolder, find
 from launcher.journal import Journal, JournalWriter, Lock
-from launcher.metrics import FOLDER_SOURCES, RunFolderMetrics
+from launcher.metrics import RunFolderMetrics
 from launcher.notify import Messenger
 from launcher.optimizer import Recall, asking, observations
-from launcher.ports import Metrics
 from launcher.restore import Restored
 from launcher.restore import restore as rebuild
 from launcher.state import State, fold
-from launcher.wandb_environment import project, resolve_mode
-from launcher.wandb_metrics import FirstOf, WandbMetrics, from_api
-from launcher.wandb_offline import wandb_sources
+from launcher.wandb_environment import check_access, resolve_mode
+from launcher.wandb_metrics import metrics_of
 from launcher.wandb_sweep_run import shown_in_wandb
 from protein.observation import Observation
 from protein.space import Space
@@ -205,7 +203,7 @@ def connect(folder: SweepFolder, config: SweepConfig) -> World:
     """
     cloud, offer = config.execution.cloud, offer_of(config)
     earlier = [_taught_by(name, config) for name in config.sweep.warm_start]
-    metrics, grace_seconds = _metrics(config)
+    metrics = RunFolderMetrics() if cloud == "simulated" else metrics_of(config, time.time)
     if cloud == "local":
         trials = policy.parallelism(config, offer)
         executor = LocalExecutor(
@@ -220,7 +218,6 @@ def connect(folder: SweepFolder, config: SweepConfig) -> World:
             offer,
             asking(earlier),
             poll_seconds=LOCAL_POLL_SECONDS,
-            result_grace_seconds=grace_seconds,
             host=socket.gethostname(),
             pid=os.getpid(),
         )
@@ -239,23 +236,6 @@ def connect(folder: SweepFolder, config: SweepConfig) -> World:
         f"execution.cloud: this version runs trials on 'local' and 'simulated', not on {cloud!r}",
         hint="add --cloud local to run the sweep on this machine",
     )
-
-
-def _metrics(config: SweepConfig) -> tuple[Metrics, float]:
-    """Return where results are read, and how long one may be late (seconds).
-
-    The run folder first: its own files, then W&B's log. Online also W&B's service.
-    """
-    wanted = config.sweep.metric
-    own = RunFolderMetrics((*FOLDER_SOURCES, *wandb_sources(wanted)))
-    if resolve_mode(config) != "online" or config.execution.cloud == "simulated":
-        return own, 0.0
-    fetch = from_api(project(config), config.wandb.entity or os.environ.get("WANDB_ENTITY"))
-    return FirstOf([own, WandbMetrics(fetch, time.time, wanted=wanted)], wanted), LATE_SECONDS
-
-
-LATE_SECONDS = 300.0
-"""W&B's summary can be minutes late after a run's end."""
 
 
 def _taught_by(name: str, config: SweepConfig) -> list[Observation]:
@@ -303,6 +283,8 @@ def check_can_start(config: SweepConfig) -> None:
         raise ConfigError([problem])
     for name in config.sweep.warm_start:
         find(name)
+    if resolve_mode(config) == "online" and config.execution.cloud != "simulated":
+        check_access()
     notify.check(config.notify)
     runs_here = config.execution.cloud == "local"
     if runs_here and "-m trainer" in config.task.run and find_spec("torch") is None:

@@ -30,6 +30,7 @@ LAUNCHER_LAYERS = [
     },
     {"sweepfile", "config", "executors", "metrics", "early_stopping"},
     {"wandb_environment", "wandb_offline", "wandb_metrics", "wandb_sync"},
+    {"objectives"},
     {"budget", "edits", "optimizer", "enqueueing", "jobs", "views", "wandb_sweep_run"},
     {"policy", "restore", "status", "wording", "notify"},
     {"coordinator", "picture", "figures"},

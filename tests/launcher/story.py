@@ -82,9 +82,12 @@ class Story:
         score: float | None = None,
         failure: Failure | None = None,
         cost_usd: float = 0.0,
+        metrics: dict[str, float] | None = None,
     ) -> Self:
         attempt = len(self.state.trials[trial].attempts)
-        ended = AttemptEnded(trial, attempt, failure, score=score, cost_usd=cost_usd)
+        ended = AttemptEnded(
+            trial, attempt, failure, score=score, cost_usd=cost_usd, metrics=metrics or {}
+        )
         return self.record(ended)
 
     def cancel_attempt(self, trial: int) -> Self:

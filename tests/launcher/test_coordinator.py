@@ -1,7 +1,7 @@
 """Whole sweeps in virtual time: real coordinator, journal and optimizer, simulated cluster."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,9 @@ from launcher.executors.simulated import (
 from launcher.folder import SweepFolder
 from launcher.journal import Journal, JournalWriter
 from launcher.metrics import RunFolderMetrics
+from launcher.objectives import front
 from launcher.optimizer import ask, observation
-from launcher.ports import Job
+from launcher.ports import Job, Result, Run
 from launcher.state import Mode, State, TrialState, apply, fold
 from tests.launcher.builders import a_config
 
@@ -343,3 +344,51 @@ def test_suggestions_obey_the_sweeps_constraints(lab: Callable[..., Lab]) -> Non
     for trial in sweep.run().ordered:
         gamma, batch = trial.params["trainer.gamma"], trial.params["trainer.batch_size"]
         assert gamma * 100 <= batch or batch < 50
+
+
+def test_two_objectives_are_searched_along_their_front(lab: Callable[..., Lab]) -> None:
+    def trade(job: Job) -> SimulatedRun:
+        params = json.loads((job.run_dir / "params.json").read_text())
+        reward, latency = params["trainer.gamma"], params["trainer.batch_size"]
+        return SimulatedRun(duration_seconds=60.0, metrics={"reward": reward, "latency": latency})
+
+    second = {"metric": "latency", "goal": "minimize"}
+    state = lab(trade, trials=14, sweep={"second_objective": second}).run()
+    kept = front(a_config(sweep={"second_objective": second}).sweep, list(state.ordered))
+    assert state.end is EndReason.COMPLETED
+    assert max(t.metrics["reward"] for t in kept) > 0.99
+    assert min(t.metrics["latency"] for t in kept) == 16
+
+
+def test_a_trial_without_the_second_metric_has_no_result(lab: Callable[..., Lab]) -> None:
+    second = {"metric": "latency", "goal": "minimize"}
+    trial = lab(trials=1, sweep={"second_objective": second}).run().trials[1]
+    assert trial.failure is Failure.NO_RESULT
+    assert "'latency'" in trial.detail
+
+
+class AwayForADay:
+    """W&B as the only source of results, away for 24 hours of virtual time."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self._back_at = clock.now() + 86_400
+        self.asked = 0
+
+    @property
+    def problem(self) -> str:
+        return "W&B is away" if self._clock.now() < self._back_at else ""
+
+    def read(self, runs: Sequence[Run]) -> dict[str, Result]:
+        self.asked += 1
+        if self.problem:
+            return {}
+        return {run.run_id: Result({"reward": 0.5}, source="wandb") for run in runs}
+
+
+def test_results_that_only_w_and_b_has_wait_until_it_is_back(lab: Callable[..., Lab]) -> None:
+    sweep = lab(lambda _job: SimulatedRun(duration_seconds=60.0), trials=2, parallel=2)
+    away = AwayForADay(sweep.clock)
+    state = sweep.run(metrics=away, poll_seconds=60.0, result_grace_seconds=300.0)
+    assert [t.score for t in state.ordered] == [0.5, 0.5]
+    assert state.trials[1].attempts[0].machine_seconds == 60.0

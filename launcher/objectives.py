@@ -1,0 +1,60 @@
+"""Two objectives beside cost: their front, and how one optimizer searches along it.
+
+ParEGO (Knowles 2006, section III): each suggestion weighs the objectives anew, at random, and
+maximises the augmented Chebyshev scalarisation of the weighed, normalised scores
+
+    s = min_i(w_i z_i) + ρ Σ_i w_i z_i,     z_i in [0, 1], better is higher, ρ = 0.05
+
+so that over a sweep the whole front is approached, also where it is not convex.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from launcher.schema import SweepSection
+from launcher.state import Trial, TrialState
+
+RHO = 0.05
+
+
+def both(sweep: SweepSection, trial: Trial) -> tuple[float, float] | None:
+    """Return both scores of a trial, better is higher; None if it has not both."""
+    second = sweep.second_objective
+    if second is None or trial.state is not TrialState.SUCCEEDED or trial.score is None:
+        return None
+    value = trial.metrics.get(second.metric)
+    if value is None:
+        return None
+    return _signed(trial.score, sweep.goal), _signed(value, second.goal)
+
+
+def front(sweep: SweepSection, trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials that no other one beats in one objective without losing in the other.
+
+    The best by the first objective comes first; of equal trials the earliest stays.
+    """
+    known = [(scores, trial) for trial in trials if (scores := both(sweep, trial)) is not None]
+    known.sort(key=lambda pair: (-pair[0][0], -pair[0][1], pair[1].number))
+    kept: list[Trial] = []
+    highest = -float("inf")
+    for (_, second), trial in known:
+        if second > highest:
+            kept.append(trial)
+            highest = second
+    return kept
+
+
+def scalarised(scores: Sequence[tuple[float, float]], seed: int) -> list[float]:
+    """Return one score for each pair, weighed by what `seed` draws; shape (n, 2) to n."""
+    if not scores:
+        return []
+    Y = np.asarray(scores, dtype=float)
+    low, span = Y.min(axis=0), np.ptp(Y, axis=0)
+    Z = np.where(span > 0, (Y - low) / np.where(span > 0, span, 1.0), 1.0)
+    w = np.random.default_rng(seed).dirichlet((1.0, 1.0))
+    return [float(s) for s in (w * Z).min(axis=1) + RHO * (w * Z).sum(axis=1)]
+
+
+def _signed(value: float, goal: str) -> float:
+    return value if goal == "maximize" else -value
