@@ -1,7 +1,9 @@
 """Two hundred random kills of whatever there is to kill, over a thousand trials."""
 
 import random
+import struct
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -10,7 +12,7 @@ from launcher.budget import Offer
 from launcher.errors import ExecutorError
 from launcher.executors.simulated import SimulatedRun
 from launcher.metrics import RunFolderMetrics
-from launcher.ports import Cause, Clock, Job, Result, Run
+from launcher.ports import Cause, Job, Result, Run
 from tests.launcher.builders import a_config
 from tests.storm.lab import (
     START,
@@ -32,12 +34,12 @@ SECONDS = 7000.0  # of virtual time, about: eight at a time, a minute each
 class Dying(RunFolderMetrics):
     """A metric source that is gone for some time, again and again."""
 
-    def __init__(self, clock: Clock, outages: Sequence[float]) -> None:
+    def __init__(self, clock: Path, outages: Sequence[float]) -> None:
         super().__init__()
         self._clock, self._outages = clock, outages
 
     def read(self, runs: Sequence[Run]) -> Mapping[str, Result]:
-        now = self._clock.now()
+        (now,) = struct.unpack("d", self._clock.read_bytes())
         if any(start <= now < start + 60.0 for start in self._outages):
             raise ExecutorError("the metric source was killed")
         return super().read(runs)
@@ -62,8 +64,7 @@ def test_two_hundred_random_kills_lose_nothing_of_a_thousand_trials() -> None:
         lab = Lab(folder, config, script, random_ask, offer=Offer(parallel=8))
 
         def coordinate(points: Points) -> None:
-            world = lab.world(points)
-            lab.coordinate(points, clock=world.clock, metrics=Dying(world.clock, outages))
+            lab.coordinate(points, metrics=Dying(lab.outside / "clock", outages))
 
         log = folder / "traceback"
         for _ in range(COORDINATORS):
