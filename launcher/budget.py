@@ -4,6 +4,7 @@ Before an attempt starts its worst case is reserved: price × the longest it can
 reservations never exceeds the cap, whatever happens in which order. US dollars and Unix seconds.
 """
 
+import math
 from dataclasses import dataclass
 
 from launcher.config import SweepConfig
@@ -25,26 +26,37 @@ class Offer:
     parallel: int = 1
 
 
-def attempt_spend_usd(attempt: Attempt, now: float) -> float:
-    """Return what an attempt has cost until now: nothing while it waits for its machine."""
+def attempt_spend_usd(state: State, attempt: Attempt, now: float) -> float:
+    """Return what an attempt has cost until now: nothing while it waits for its machine.
+
+    An executor ends a job at its time limit by itself. So a running attempt counts for no longer,
+    also while no coordinator has looked.
+    """
     if attempt.is_over:
         return attempt.cost_usd
     if attempt.started_at is None:
         return 0.0
-    return max(0.0, now - attempt.started_at) / 3600 * attempt.price_usd_per_hour
+    timeout = state.config["execution"]["timeout_seconds"]
+    longest = math.inf if timeout is None else timeout + TEARDOWN_SECONDS
+    held = min(max(0.0, now - attempt.started_at), longest)
+    return float(held / 3600 * attempt.price_usd_per_hour)
 
 
 def spent_usd(state: State, now: float) -> float:
     """Return all that was spent: settled attempts, and running ones until now."""
     running = (t.attempt for t in state.live_trials if t.attempt is not None)
-    return state.settled_usd + sum(attempt_spend_usd(a, now) for a in running if not a.is_over)
+    return state.settled_usd + sum(
+        attempt_spend_usd(state, a, now) for a in running if not a.is_over
+    )
 
 
 def reserved_usd(state: State, now: float) -> float:
     """Return what running attempts may cost beyond what they have spent already."""
     running = (t.attempt for t in state.live_trials if t.attempt is not None)
     return sum(
-        max(0.0, a.reserved_usd - attempt_spend_usd(a, now)) for a in running if not a.is_over
+        max(0.0, a.reserved_usd - attempt_spend_usd(state, a, now))
+        for a in running
+        if not a.is_over
     )
 
 
@@ -59,7 +71,7 @@ def least_spend_usd(state: State, now: float) -> float:
         if a is None or a.is_over or a.started_at is None:
             continue
         teardown = a.price_usd_per_hour * TEARDOWN_SECONDS / 3600
-        rest = max(0.0, a.reserved_usd - attempt_spend_usd(a, now))
+        rest = max(0.0, a.reserved_usd - attempt_spend_usd(state, a, now))
         total += teardown if a.cancelling is None else min(teardown, rest)
     return total
 

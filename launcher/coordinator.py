@@ -50,6 +50,7 @@ LOG_LINES = 60
 
 DISK_RETRY_SECONDS = 5.0
 BACKUP_SECONDS = 600.0
+RECONCILE_SECONDS = 180.0
 TICK_SECONDS = 1.0
 """How often requests are looked for and the watcher is called."""
 
@@ -95,6 +96,7 @@ class Coordinator:
         self._is_behind = False
         self._is_resting = False
         self._backed_up_at = -math.inf
+        self._reconciled_at = -math.inf
         self._progressed: dict[int, tuple[float, float]] = {}
         """Of each trial that is watched: when its files say that they grew, and when we saw it."""
         self._curve_of_running: dict[int, Curve] = {}
@@ -131,11 +133,31 @@ class Coordinator:
         self._catch_up()
         self._back_up()
         self._take_requests()
+        self._reconcile()
         self._poll()
         until = self._act()
         if until is None:
             self._back_up(is_due=True)
         return until
+
+    def _reconcile(self) -> None:
+        """End jobs under the sweep's name that its ledger does not keep: they would run for ever.
+
+        What runs and is kept needs nothing: each intent was recorded before its job was started.
+        """
+        now = self._world.clock.now()
+        if now - self._reconciled_at < RECONCILE_SECONDS:
+            return
+        prefix = policy.job_prefix(self.config, self.state)
+        kept = {t.attempt.job_name for t in self.state.live_trials if t.attempt is not None}
+        try:
+            orphans = set(self._world.executor.names(prefix)) - kept
+        except ExecutorError:
+            return
+        self._reconciled_at = now
+        for name in sorted(orphans):
+            self._world.notice(f"job {name} runs and is no trial's any more: it is ended")
+        self._to_cancel |= orphans
 
     def _rest(self, problem: str) -> float:
         """Start nothing while the disk refuses; what runs, runs, and its results stay in place."""

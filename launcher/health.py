@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
-from launcher import restore, sweep
+from launcher import policy, restore, sweep
 from launcher.config import from_mapping
 from launcher.errors import ProteinSkyError
 from launcher.folder import SweepFolder, all_sweeps
@@ -131,4 +131,4 @@ def _running(folder: SweepFolder, state: State) -> list[str]:
     """Return what the executor says runs under the sweep's name."""
     config = from_mapping(state.config)
     world = sweep.connect(folder, config)
-    return list(world.executor.names(f"{config.name}-{state.sweep_id}-"))
+    return list(world.executor.names(policy.job_prefix(config, state)))

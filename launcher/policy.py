@@ -362,7 +362,12 @@ def parallelism(config: SweepConfig, offer: Offer) -> int:
 
 def job_name(config: SweepConfig, state: State, trial: int, attempt: int) -> str:
     """Return the name under which an attempt's job is found again, on any executor."""
-    return f"{config.name}-{state.sweep_id}-{trial}-{attempt}"
+    return f"{job_prefix(config, state)}{trial}-{attempt}"
+
+
+def job_prefix(config: SweepConfig, state: State) -> str:
+    """Return what the names of all jobs of a sweep begin with, and of no other sweep's."""
+    return f"{config.name}-{state.sweep_id}-"
 
 
 def run_id(config: SweepConfig, sweep_id: str, trial: int) -> str:

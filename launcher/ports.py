@@ -125,8 +125,9 @@ class Metrics(Protocol):
     def read(self, runs: Sequence[Run]) -> Mapping[str, Result]:
         """Return results by run id, with one request for all.
 
-        A run without a result is missing from the answer (it may be late: ask again). It never
-        raises for one bad run.
+        A run without a result is missing from the answer (it may be late: ask again). Raises
+        ExecutorError if the source cannot be asked now, never for one bad run. A source that may
+        be away says so by an attribute `problem`, a text that is empty when it is there.
         """
 
 

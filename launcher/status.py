@@ -50,7 +50,7 @@ def document(
         "elapsed_seconds": budget.active_seconds(state, now),
         "eta_seconds": _eta_seconds(config, state, offer, now, sweep_state, typical),
         "parameters": _tuned(config),
-        "trials": [_trial(trial, typical, now) for trial in ordered],
+        "trials": [_trial(state, trial, typical, now) for trial in ordered],
         "best": _best(front),
         "pareto_front": front,
         "budget": _budget(config, state, offer, now),
@@ -100,9 +100,9 @@ def _tuned(config: SweepConfig) -> dict[str, Any]:
     return {parameter.name: parameter.to_dict() for parameter in space.parameters}
 
 
-def _trial(trial: Trial, typical: float | None, now: float) -> dict[str, Any]:
+def _trial(state: State, trial: Trial, typical: float | None, now: float) -> dict[str, Any]:
     attempt = trial.attempt
-    spent = sum([budget.attempt_spend_usd(a, now) for a in trial.attempts])
+    spent = sum([budget.attempt_spend_usd(state, a, now) for a in trial.attempts])
     return {
         "number": trial.number,
         "run_id": trial.run_id,
@@ -267,7 +267,7 @@ def _forecast_usd(
     if per_trial is None:
         return None
     open_usd = sum(
-        max(per_trial, sum(budget.attempt_spend_usd(a, now) for a in trial.attempts))
+        max(per_trial, sum(budget.attempt_spend_usd(state, a, now) for a in trial.attempts))
         for trial in state.open_trials
     )
     rest = _total(config, state) - len(state.trials)

@@ -170,7 +170,7 @@ def remove(folder: SweepFolder) -> None:
     """
     with owned(folder) as (_, state):
         config = from_mapping(state.config)
-        running = connect(folder, config).executor.names(f"{config.name}-{state.sweep_id}-")
+        running = connect(folder, config).executor.names(policy.job_prefix(config, state))
         if running:
             raise UsageError(
                 f"{len(running)} trials of sweep {folder.name!r} still run",

@@ -15,6 +15,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal
@@ -116,8 +117,9 @@ def provenance(config: SweepConfig, state: State, trial: Trial, attempt: int) ->
     }
 
 
+@cache
 def commit(folder: Path) -> str | None:
-    """Return the commit that a folder is at, None where there is no git."""
+    """Return the commit that a folder is at when first asked, None where there is no git."""
     command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)

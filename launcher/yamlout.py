@@ -10,14 +10,14 @@ from launcher.yamlcore import FLOAT
 _CORE = "tag:yaml.org,2002:"
 
 
-class _Dumper(yaml.SafeDumper):
+_Emitter: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's is ten times faster
+
+
+class _Dumper(_Emitter):  # type: ignore[misc]  # which of the two is known at run time only
     """Quotes whatever YAML 1.1 or YAML 1.2 would not read as text."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's signature
         return True
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> Any:  # noqa: ARG002
-        return super().increase_indent(flow, False)
 
 
 def _represent_str(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

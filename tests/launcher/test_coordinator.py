@@ -392,3 +392,16 @@ def test_results_that_only_w_and_b_has_wait_until_it_is_back(lab: Callable[..., 
     state = sweep.run(metrics=away, poll_seconds=60.0, result_grace_seconds=300.0)
     assert [t.score for t in state.ordered] == [0.5, 0.5]
     assert state.trials[1].attempts[0].machine_seconds == 60.0
+
+
+def test_a_job_that_the_ledger_does_not_keep_is_ended(lab: Callable[..., Lab]) -> None:
+    """As after a job that was taken for lost comes back."""
+    sweep = lab(lambda job: SimulatedRun(duration_seconds=1e9 if job.attempt > 7 else 60.0))
+    said: list[str] = []
+    orphan = Job("demo-abcd-1-9", "demo.abcd.r.1", 9, sweep.folder.path / "x", Path(), "true")
+    other = Job("demo-other-1-9", "demo.other.r.1", 9, sweep.folder.path / "y", Path(), "true")
+    for job in (orphan, other):
+        sweep.executor.submit(job)
+    sweep.run(notice=said.append)
+    assert sweep.executor.names("") == ["demo-other-1-9"]
+    assert said == ["job demo-abcd-1-9 runs and is no trial's any more: it is ended"]

@@ -183,13 +183,13 @@ def test_readers_of_yaml_1_1_read_the_same(value: object) -> None:
 def test_output_is_readable_and_keeps_the_order() -> None:
     value = {"b": 1e-5, "a": {"run": "one\ntwo\n", "tags": ["x", "1e5"]}, "none": None}
     assert dump(value) == (
-        "b: 1.0e-05\na:\n  run: |\n    one\n    two\n  tags:\n    - x\n    - '1e5'\nnone: null\n"
+        "b: 1.0e-05\na:\n  run: |\n    one\n    two\n  tags:\n  - x\n  - '1e5'\nnone: null\n"
     )
 
 
 def test_a_value_that_stands_twice_is_written_twice() -> None:
     shared = ["x"]
-    assert dump({"a": shared, "b": shared}) == "a:\n  - x\nb:\n  - x\n"
+    assert dump({"a": shared, "b": shared}) == "a:\n- x\nb:\n- x\n"
 
 
 @given(st.text())
