@@ -1,7 +1,7 @@
 """The sweep file, for the rest of the launcher: `load` one, `check` it, store it, read it back.
 
-A SweepConfig is one frozen value; `launcher.schema` says what is in it, and `launcher.sweepfile`
-how a file becomes one.
+A SweepConfig is one frozen value; `launcher.sweepfile.schema` says what is in it, and
+`launcher.sweepfile.reader` how a file becomes one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import ConfigError, Problem
-from launcher.schema import (
+from launcher.sweepfile.reader import read_sweep
+from launcher.sweepfile.schema import (
     DEFAULT_RUN,
     LAUNCHER_KEYS,
     BudgetSection,
@@ -19,7 +20,6 @@ from launcher.schema import (
     TaskSection,
     WandbSection,
 )
-from launcher.sweepfile import read_sweep
 
 __all__ = [
     "DEFAULT_RUN",

@@ -13,7 +13,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-from launcher.schema import EarlyStopping
+from launcher.sweepfile.schema import EarlyStopping
 
 Curve = Sequence[tuple[float, float]]
 

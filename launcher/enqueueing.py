@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from launcher import yamlio
 from launcher.config import SweepConfig, flattened
 from launcher.errors import ConfigError, UsageError
+from launcher.sweepfile import yamlio
 from protein.space import Space
 
 

@@ -5,12 +5,12 @@ import os
 import re
 from pathlib import Path
 
-from launcher import wandb_environment
 from launcher.config import SweepConfig
 from launcher.folder import SweepFolder
 from launcher.ports import Job
 from launcher.state import State, Trial
-from launcher.wandb_sweep_run import recorded_sweep
+from launcher.wandb import environment as wandb_environment
+from launcher.wandb.sweep_run import recorded_sweep
 
 _ARGS = re.compile(r"\$\{args\}|\$args\b")
 

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from launcher import formats
 from launcher.budget import spent_usd
 from launcher.config import SweepConfig
 from launcher.errors import UsageError
 from launcher.events import AttemptEnded, EndReason, PauseRequested, Recorded, SweepEnded
-from launcher.schema import NotifySection
+from launcher.pages import formats
 from launcher.state import State
+from launcher.sweepfile.schema import NotifySection
 
 if TYPE_CHECKING:
     import apprise

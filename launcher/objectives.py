@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from launcher.schema import SweepSection
 from launcher.state import Trial, TrialState
+from launcher.sweepfile.schema import SweepSection
 
 RHO = 0.05
 

@@ -10,12 +10,12 @@ from functools import partial
 from typing import Any
 
 from launcher.config import SweepConfig
-from launcher.constraints import Constraint, all_hold, parse
 from launcher.edits import project
 from launcher.errors import ProteinSkyError
 from launcher.objectives import both, scalarised
-from launcher.schema import SweepSection
 from launcher.state import State, Trial, TrialState
+from launcher.sweepfile.constraints import Constraint, all_hold, parse
+from launcher.sweepfile.schema import SweepSection
 from protein.importance import Importance, importance
 from protein.observation import Observation, Suggestion
 from protein.recommend import Recommendation, recommend

@@ -41,9 +41,9 @@ from launcher.optimizer import Recall, asking, observations
 from launcher.restore import Restored
 from launcher.restore import restore as rebuild
 from launcher.state import State, fold
-from launcher.wandb_environment import check_access, resolve_mode
-from launcher.wandb_metrics import metrics_of
-from launcher.wandb_sweep_run import shown_in_wandb
+from launcher.wandb.environment import check_access, resolve_mode
+from launcher.wandb.metrics import metrics_of
+from launcher.wandb.sweep_run import shown_in_wandb
 from protein.observation import Observation
 from protein.space import Space
 

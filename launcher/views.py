@@ -5,13 +5,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from launcher import yamlio
 from launcher.config import SweepConfig, trial_config, trial_parameters
 from launcher.files import write_atomic
 from launcher.folder import SweepFolder
 from launcher.optimizer import observation
 from launcher.ports import Job
 from launcher.state import State, Trial
+from launcher.sweepfile import yamlio
 from protein.pareto import pareto_front
 
 

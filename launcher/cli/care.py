@@ -86,8 +86,9 @@ def reap(name: str, yes: bool) -> int:
 @name_or_latest
 def sync(name: str | None) -> int:
     """Upload to W&B what trials logged offline, once."""
-    from launcher import sweep, wandb_sync
+    from launcher import sweep
     from launcher.folder import find
+    from launcher.wandb import sync as wandb_sync
 
     folder = find(name)
     running = [trial.run_id for trial in sweep.read(folder).live_trials]

@@ -221,8 +221,8 @@ def _reloaded(old: "SweepConfig", settings: tuple[str, ...]) -> "SweepConfig":
     """Return a sweep's config with some values changed, checked as a file would be."""
     import tempfile
 
-    from launcher import yamlio
     from launcher.config import load
+    from launcher.sweepfile import yamlio
 
     mapping = {k: v for k, v in old.to_mapping().items() if k != "source"}
     with tempfile.TemporaryDirectory() as folder:

@@ -33,7 +33,7 @@ def document(folder: "SweepFolder") -> dict[str, Any]:
     """Return a sweep's status document as of now."""
     from launcher import sweep
     from launcher.config import from_mapping
-    from launcher.status import document as status_document
+    from launcher.pages.status import document as status_document
 
     state = sweep.read(folder)
     config = from_mapping(state.config)
@@ -51,7 +51,7 @@ def write_report(folder: "SweepFolder") -> Path:
     from launcher import sweep
     from launcher.config import from_mapping
     from launcher.optimizer import importances
-    from launcher.report import write
+    from launcher.pages.report import write
 
     state = sweep.read(folder)
     found = importances(from_mapping(state.config), state)

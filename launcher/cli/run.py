@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from launcher.config import SweepConfig
     from launcher.events import Recorded
     from launcher.folder import SweepFolder
+    from launcher.pages.table import LiveView, PlainView
     from launcher.state import State
-    from launcher.table import LiveView, PlainView
 
 detach = click.option("--detach", is_flag=True, help="Go on in the background.")
 
@@ -105,8 +105,8 @@ COMMANDS = (launch, resume)
 def run(folder: "SweepFolder", config: "SweepConfig", *, is_asking: bool) -> int:
     """Run a sweep in the foreground until it rests, then say how it went."""
     from launcher import sweep
+    from launcher.pages.table import view as view_on
     from launcher.state import Mode
-    from launcher.table import view as view_on
 
     signal.signal(signal.SIGTERM, _interrupt)
     if folder.exists() and sweep.read(folder).mode is Mode.ENDED:
@@ -163,7 +163,7 @@ class _Showing:
         """Show the latest state now."""
         from launcher import sweep
         from launcher.config import from_mapping
-        from launcher.status import document
+        from launcher.pages.status import document
 
         if self._latest is not None:
             config = from_mapping(self._latest.config)
@@ -250,8 +250,8 @@ def _conclude(folder: "SweepFolder") -> int:
     """Print the result, write the report, return the exit code of the sweep's end."""
     from launcher import sweep
     from launcher.events import EndReason
+    from launcher.pages.summary import summary
     from launcher.state import Mode
-    from launcher.summary import summary
 
     state = sweep.read(folder)
     terminal = console()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def status(name: str | None, as_json: bool, watch: bool) -> int:
     """Show where a sweep stands; without NAME, the latest."""
     from launcher.folder import find
-    from launcher.table import Screen, Spoken
+    from launcher.pages.table import Screen, Spoken
 
     folder = find(name)
     if as_json:
@@ -42,7 +42,7 @@ def status(name: str | None, as_json: bool, watch: bool) -> int:
 def ls(as_json: bool) -> int:
     """List the sweeps of this train_dir, the latest last."""
     from launcher.folder import all_sweeps, train_dir
-    from launcher.status import SCHEMA_VERSION
+    from launcher.pages.status import SCHEMA_VERSION
 
     rows = [_row(folder) for folder in all_sweeps()]
     if as_json:
@@ -123,8 +123,8 @@ def best(name: str | None, at_cost: float | None, as_yaml: bool, as_json: bool) 
         document = {"schema_version": 1, **of, "best": facts}
         click.echo(json.dumps(document, indent=2, allow_nan=False))
     elif as_yaml:
-        from launcher import yamlio
         from launcher.config import nested
+        from launcher.sweepfile import yamlio
 
         click.echo(yamlio.dump(nested(facts["params"])), nl=False)
     else:
@@ -150,7 +150,7 @@ COMMANDS = (status, ls, logs, best, report)
 
 
 def _print_best(config: "SweepConfig", facts: Mapping[str, Any]) -> None:
-    from launcher import formats
+    from launcher.pages import formats
 
     score, expected = formats.number(facts["score"], 6), formats.number(facts["expected_score"])
     click.echo(f"trial {facts['number']} of {config.name}: {config.sweep.metric} {score}")
@@ -168,7 +168,7 @@ def _print_best(config: "SweepConfig", facts: Mapping[str, Any]) -> None:
 def _watch(folder: "SweepFolder") -> None:
     """Show a sweep that another process runs, until it rests."""
     from launcher import sweep
-    from launcher.table import view as view_on
+    from launcher.pages.table import view as view_on
 
     with view_on(console()) as view:
         while True:
@@ -197,7 +197,7 @@ def _row(folder: "SweepFolder") -> dict[str, Any]:
 def _sweeps_table(rows: Sequence[Mapping[str, Any]]) -> "Table":
     from rich.table import Table
 
-    from launcher import formats
+    from launcher.pages import formats
 
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
     for header in ("sweep", "state", "trials", "best"):

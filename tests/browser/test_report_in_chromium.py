@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from launcher import report, status
 from launcher.budget import Offer
 from launcher.events import Failure
+from launcher.pages import report, status
 from tests.launcher.builders import (
     PARAMS,
     START,

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from launcher.catalogue import shipped_configs, shipped_names
 from launcher.config import SweepConfig, check, load, trial_config
-from launcher.schema import LAUNCHER_KEYS
-from launcher.yamlio import dump, read
+from launcher.sweepfile.catalogue import shipped_configs, shipped_names
+from launcher.sweepfile.schema import LAUNCHER_KEYS
+from launcher.sweepfile.yamlio import dump, read
 from protein.space import Space
 from trainer import parse
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from launcher.config import SweepConfig, load
-from launcher.schema import section_fields
+from launcher.sweepfile.schema import section_fields
 
 DOCS = (Path(__file__).parents[2] / "docs" / "sweep-file.md").read_text(encoding="utf-8")
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from launcher.config import SweepConfig, from_mapping
-
 from launcher.events import (
     AttemptEnded,
     AttemptStarted,

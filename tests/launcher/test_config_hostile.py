@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.catalogue import shipped_configs
 from launcher.config import check, from_mapping, load
+from launcher.sweepfile.catalogue import shipped_configs
 
 SPLICES = (
     "!!python/object:os.system x", "!!python/object/apply:os.system [ls]", "!!binary aGk=",

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.early_stopping import Curve, why_stop
-from launcher.schema import EarlyStopping
+from launcher.sweepfile.schema import EarlyStopping
 
 MEDIAN = EarlyStopping(method="median", resource="step", grace=10, min_trials=3)
 ASHA = EarlyStopping(method="asha", resource="step", grace=10, reduction_factor=3, min_trials=3)

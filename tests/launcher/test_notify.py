@@ -13,7 +13,7 @@ from launcher.budget import Offer
 from launcher.errors import UsageError
 from launcher.events import EndReason, Failure, PauseRequested, Recorded, SweepEnded
 from launcher.notify import Messenger
-from launcher.schema import NotifySection
+from launcher.sweepfile.schema import NotifySection
 from tests.launcher.builders import a_config
 from tests.launcher.story import Story
 

@@ -2,8 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.objectives import front, scalarised
-from launcher.schema import SweepSection
 from launcher.state import State
+from launcher.sweepfile.schema import SweepSection
 from tests.launcher.builders import a_config
 from tests.launcher.story import Story
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher.catalogue import find, shipped_configs, shipped_names
 from launcher.config import load
 from launcher.errors import Problem
+from launcher.sweepfile.catalogue import find, shipped_configs, shipped_names
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,7 +68,8 @@ def test_a_wheel_brings_every_config_and_finds_them(tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(site)
     shipped = {p.relative_to(site / "launcher/shipped") for p in site.rglob("configs/**/*.yaml")}
     assert shipped == {p.relative_to(ROOT) for p in (ROOT / "configs").rglob("*.yaml")}
-    code = "import launcher.catalogue as c; print(c.shipped_configs(), *c.shipped_names('sweep'))"
+    module = "launcher.sweepfile.catalogue"
+    code = f"import {module} as c; print(c.shipped_configs(), *c.shipped_names('sweep'))"
     ran = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(site)!r}); {code}"],
         check=True,

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from launcher.folder import SweepFolder
-from launcher.wandb_environment import check_access
-from launcher.wandb_metrics import from_api
-from launcher.wandb_sync import sync
+from launcher.wandb.environment import check_access
+from launcher.wandb.metrics import from_api
+from launcher.wandb.sync import sync
 from tests.launcher.wandb_programs import RUN_ID, run_trial
 
 PROJECT = os.environ.get("PROTEIN_SKY_LIVE_WANDB", "")

@@ -17,8 +17,8 @@ from launcher.journal import JournalWriter
 from launcher.optimizer import ask
 from launcher.state import State, TrialState, apply, fold
 from launcher.sweep import SystemClock
-from launcher.wandb_metrics import metrics_of
-from launcher.wandb_sweep_run import find_or_create_sweep
+from launcher.wandb.metrics import metrics_of
+from launcher.wandb.sweep_run import find_or_create_sweep
 from tests.launcher.builders import a_config
 from tests.wandb_server.server import WandbServer, wandb_server
 

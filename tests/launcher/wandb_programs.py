@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from launcher.wandb_environment import variables
+from launcher.wandb.environment import variables
 from tests.launcher.builders import a_config, a_state, queued
 
 PROGRAM = """

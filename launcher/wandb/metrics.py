@@ -1,0 +1,213 @@
+"""Results from W&B's service, for trials whose folders are on other machines.
+
+One query for all runs that are asked for, at most one every 30 to 60 s, whatever the number of
+trials, and never while another is under way: the client retries inside for a while, so a query runs
+in the background and the coordinator never waits for W&B. While W&B fails, queries become rarer.
+"""
+
+import os
+import queue
+import random
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from launcher.config import SweepConfig
+from launcher.metrics import RunFolderMetrics
+from launcher.ports import Metrics, Result, Run
+from launcher.wandb.environment import project, resolve_mode
+from launcher.wandb.offline import as_result, wandb_sources
+
+POLL_SECONDS = (30.0, 60.0)
+"""Between two queries: drawn anew each time, so that many sweeps do not ask in step."""
+MAX_BACK_OFF_SECONDS = 900.0
+PAGE_SIZE = 500
+TIMEOUT_SECONDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteRun:
+    """What W&B knows of a run. `state` is W&B's: running, finished, crashed, failed …"""
+
+    state: str
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+Fetch = Callable[[Sequence[str]], Mapping[str, RemoteRun]]
+"""Asks W&B for runs by id, with one query; it may raise anything. Unknown runs are missing."""
+
+Work = Callable[[], None]
+
+
+def in_background(work: Work) -> None:
+    """Do the work in a thread that does not keep the program alive."""
+    threading.Thread(target=work, name="wandb-metrics", daemon=True).start()
+
+
+class WandbMetrics:
+    """A Metrics that asks W&B until a run has `wanted`: its summary may be late in parts.
+
+    `now` is Unix seconds; `problem` says why the last query failed.
+    """
+
+    def __init__(
+        self,
+        fetch: Fetch,
+        now: Callable[[], float],
+        *,
+        wanted: str,
+        start: Callable[[Work], None] = in_background,
+        draw: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._fetch = fetch
+        self._now = now
+        self._wanted = wanted
+        self._start = start
+        self._draw = draw
+        self._answers: queue.SimpleQueue[Mapping[str, RemoteRun] | Exception] = queue.SimpleQueue()
+        self._is_asking = False
+        self._next_at = float("-inf")
+        self._failures = 0
+        self._known: dict[str, RemoteRun] = {}
+        self._final: dict[str, RemoteRun] = {}
+        self.problem = ""
+
+    def read(self, runs: Sequence[Run]) -> Mapping[str, Result]:
+        """Return what is known by now, and ask for the rest when it is time."""
+        self._take_answers()
+        missing = [r.run_id for r in runs if not _is_enough(self._result(r), self._wanted)]
+        if missing and not self._is_asking and self._now() >= self._next_at:
+            self._is_asking = True
+            self._start(lambda: self._ask(missing))
+            self._take_answers()
+        results = {run.run_id: self._result(run) for run in runs}
+        return {run_id: result for run_id, result in results.items() if result is not None}
+
+    def _ask(self, run_ids: Sequence[str]) -> None:
+        """Run a query; in the background, so that it only hands over what came of it."""
+        try:
+            self._answers.put(self._fetch(run_ids))
+        except Exception as error:  # noqa: BLE001 - the client raises whatever broke inside it
+            self._answers.put(error)
+
+    def _take_answers(self) -> None:
+        while not self._answers.empty():
+            answer = self._answers.get()
+            self._is_asking = False
+            if isinstance(answer, Exception):
+                self._failures += 1
+                self.problem = f"W&B: {type(answer).__name__}: {answer}"
+            else:
+                self._failures = 0
+                self.problem = ""
+                self._learn(answer)
+            pause = self._draw(*POLL_SECONDS) * 2 ** min(self._failures, 16)
+            self._next_at = self._now() + min(pause, MAX_BACK_OFF_SECONDS)
+
+    def _learn(self, answer: Mapping[str, RemoteRun]) -> None:
+        """Keep runs that are over, or that stand still: their end may not have reached W&B."""
+        for run_id, found in answer.items():
+            if found.state != "running" or self._known.get(run_id) == found:
+                self._final[run_id] = found
+            self._known[run_id] = found
+
+    def _result(self, run: Run) -> Result | None:
+        found = self._final.get(run.run_id)
+        if found is None or not _is_of(found.config, run.attempt):
+            return None
+        return as_result(found.summary, source="wandb")
+
+
+RESULT_GRACE_SECONDS = 180.0
+"""How long a trial on another machine may be over before its summary is given up: three polls."""
+
+
+def metrics_of(
+    config: SweepConfig, now: Callable[[], float], environ: Mapping[str, str] = os.environ
+) -> Metrics:
+    """Return where a sweep's results come from: run folders, W&B's logs in them, W&B itself."""
+    wanted = config.sweep.metric
+    sources: list[Metrics] = [RunFolderMetrics(), RunFolderMetrics(wandb_sources(wanted))]
+    if resolve_mode(config, environ) == "online":
+        entity = config.wandb.entity or environ.get("WANDB_ENTITY")
+        fetch = from_api(project(config, environ), entity)
+        sources.append(WandbMetrics(fetch, now, wanted=wanted))
+    return FirstOf(sources, wanted)
+
+
+def _is_of(config: Mapping[str, Any], attempt: int) -> bool:
+    """Whether a run's config does not say that another attempt wrote it."""
+    provenance = config.get("protein")
+    said = provenance.get("attempt") if isinstance(provenance, Mapping) else None
+    return said is None or said == attempt
+
+
+def from_api(project: str, entity: str | None) -> Fetch:
+    """Return a Fetch by W&B's public client, with the key and the server of this environment."""
+    made: list[Any] = []
+
+    def fetch(run_ids: Sequence[str]) -> Mapping[str, RemoteRun]:
+        import wandb
+
+        if not made:
+            made.append(wandb.Api(timeout=TIMEOUT_SECONDS))
+        api = made[0]
+        api.flush()  # else it answers from its cache
+        runs = api.runs(
+            f"{entity or api.default_entity}/{project}",
+            filters={"name": {"$in": sorted(run_ids)}},
+            per_page=PAGE_SIZE,
+            include_sweeps=False,  # else one query per sweep
+            lazy=False,  # else one query per run for its summary
+        )
+        return {run.id: RemoteRun(run.state, _plain(run.summary), run.config) for run in runs}
+
+    return fetch
+
+
+def _plain(summary: Any) -> dict[str, Any]:
+    """Return the client's summary object as nested dicts."""
+    return {key: _plain(v) if hasattr(v, "items") else v for key, v in summary.items()}
+
+
+class FirstOf:
+    """Asks several Metrics in turn, the cheap and certain first, until each run has its metric.
+
+    A later one is asked for the runs whose earlier answers lack `wanted`. A run that never reports
+    it gets everything that was found, so that it can be said what there is instead.
+    """
+
+    def __init__(self, sources: Sequence[Metrics], wanted: str) -> None:
+        self._sources = tuple(sources)
+        self._wanted = wanted
+
+    @property
+    def problem(self) -> str:
+        """Why a source cannot tell now, empty if all can: what is missing may be late."""
+        return next((p for source in self._sources if (p := getattr(source, "problem", ""))), "")
+
+    def read(self, runs: Sequence[Run]) -> Mapping[str, Result]:
+        """Return results by run id."""
+        found: dict[str, Result] = {}
+        left = list(runs)
+        for source in self._sources:
+            answers = source.read(left) if left else {}
+            for run_id, answer in answers.items():
+                found[run_id] = _merged(found.get(run_id), answer)
+            left = [run for run in left if not _is_enough(found.get(run.run_id), self._wanted)]
+        return found
+
+
+def _is_enough(result: Result | None, wanted: str) -> bool:
+    return result is not None and (result.diverged or wanted in result.metrics)
+
+
+def _merged(first: Result | None, then: Result) -> Result:
+    """Return both results as one; what the first says counts."""
+    if first is None:
+        return then
+    cost = first.cost_seconds if first.cost_seconds is not None else then.cost_seconds
+    metrics = {**then.metrics, **first.metrics}
+    return Result(metrics, cost, then.source, first.diverged or then.diverged)

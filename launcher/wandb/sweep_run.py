@@ -1,0 +1,248 @@
+"""The sweep itself in W&B: its sweep page, and a run of its own that shows how it goes.
+
+The sweep page (parallel coordinates, importance) belongs to a W&B sweep object, which trials join
+by `WANDB_SWEEP_ID`; the sweep's own run (best so far, money, counts, Pareto front) can be followed
+on a phone. Both are extras: where W&B does not answer, the sweep goes on without them.
+"""
+
+import contextlib
+import io
+import json
+import os
+import queue
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from launcher.config import SweepConfig
+from launcher.events import AttemptEnded, Recorded, SweepEnded, TrialSuggested
+from launcher.files import write_atomic
+from launcher.folder import SweepFolder
+from launcher.optimizer import observation
+from launcher.state import State, TrialState
+from launcher.sweepfile.wandb_sweep import to_wandb
+from launcher.wandb.environment import (
+    MAX_NAME_LENGTH,
+    check_access,
+    project,
+    resolve_mode,
+    shortened,
+    tags,
+)
+from protein.pareto import best, pareto_front
+
+FILE = "wandb_sweep.json"
+MAX_FRONT = 50
+"""Points of the Pareto front that a summary shows, the best of them."""
+
+
+@contextlib.contextmanager
+def shown_in_wandb(
+    folder: SweepFolder,
+    config: SweepConfig,
+    sweep_id: str,
+    notice: Callable[[str], None],
+    environ: Mapping[str, str] = os.environ,
+) -> Iterator[Callable[[State, Recorded | None], None]]:
+    """Show a sweep in W&B while its coordinator runs, if it is online: gives the watcher to call.
+
+    What goes wrong on W&B's side is a notice. Raises UsageError if the key is missing or wrong.
+    """
+    if resolve_mode(config, environ) != "online" or config.execution.cloud == "simulated":
+        yield lambda _state, _record: None
+        return
+    trouble = check_access(environ)
+    if not trouble:
+        trouble = _why_no_sweep(folder, config, sweep_id, environ)
+    if trouble:
+        notice(f"W&B: {trouble}; the sweep goes on, `protein-sky sync {folder.name}` uploads later")
+    shown = SweepRun(config, opener(folder, config, sweep_id, environ))
+    try:
+        yield shown
+    finally:
+        shown.close()
+        if shown.problem:
+            notice(shown.problem)
+
+
+def _why_no_sweep(
+    folder: SweepFolder, config: SweepConfig, sweep_id: str, environ: Mapping[str, str]
+) -> str:
+    try:
+        find_or_create_sweep(folder, config, sweep_id, environ)
+    except Exception as error:  # noqa: BLE001 - the client raises whatever broke inside it
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def recorded_sweep(folder: SweepFolder) -> str | None:
+    """Return the W&B sweep that this sweep's trials join; None before there is one."""
+    try:
+        found = json.loads((folder.path / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    name = found.get("wandb_sweep_id") if isinstance(found, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def find_or_create_sweep(
+    folder: SweepFolder,
+    config: SweepConfig,
+    sweep_id: str,
+    environ: Mapping[str, str] = os.environ,
+) -> str:
+    """Return the W&B sweep of this sweep, made by the first call.
+
+    A crash between W&B's answer and our note of it leaves an empty sweep page behind and nothing
+    else. May raise anything: the caller goes on without.
+    """
+    known = recorded_sweep(folder)
+    if known is not None:
+        return known
+    import wandb
+
+    with _undisturbed():
+        made = wandb.sweep(
+            wandb_sweep(config, sweep_id),
+            entity=config.wandb.entity or environ.get("WANDB_ENTITY"),
+            project=project(config, environ),
+        )
+    write_atomic(folder.path / FILE, json.dumps({"wandb_sweep_id": made}) + "\n")
+    return str(made)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keep to itself what `wandb.sweep` prints, warns of and sets for the whole process."""
+    names = ("WANDB_ENTITY", "WANDB_PROJECT")
+    before = {name: os.environ.get(name) for name in names}
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of its own making
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+
+def wandb_sweep(config: SweepConfig, sweep_id: str) -> dict[str, Any]:
+    """Return the sweep as W&B's configuration. Its own search is never asked: we suggest."""
+    return {
+        "name": shortened(f"{config.name}.{sweep_id}", MAX_NAME_LENGTH),
+        "method": "random",
+        "metric": {"name": config.sweep.metric, "goal": config.sweep.goal},
+        "parameters": to_wandb(config.sweep.parameters),
+    }
+
+
+def row(config: SweepConfig, state: State) -> dict[str, Any]:
+    """Return the numbers of the sweep as it stands; what is not known is left out."""
+    states = [trial.state for trial in state.ordered]
+    observed = [o for o in map(observation, state.ordered) if o is not None]
+    found = best(observed, config.sweep.goal)
+    numbers: dict[str, Any] = {
+        "trials/suggested": len(states),
+        "trials/running": len(state.live_trials),
+        "trials/succeeded": states.count(TrialState.SUCCEEDED),
+        "trials/failed": states.count(TrialState.FAILED),
+        "spend/usd": state.settled_usd,
+        "spend/wasted_usd": state.wasted_usd,
+        "spend/machine_hours": state.machine_seconds / 3600,
+        "pareto/size": len(pareto_front(observed, config.sweep.goal)),
+    }
+    if found is not None:
+        numbers["best/score"] = found.score
+        if found.cost is not None:
+            numbers["best/cost_seconds"] = found.cost
+    return numbers
+
+
+def closing(config: SweepConfig, state: State) -> dict[str, Any]:
+    """Return what a summary shows beside the numbers: the best parameters, the Pareto front."""
+    observed = [o for o in map(observation, state.ordered) if o is not None]
+    front = pareto_front(observed, config.sweep.goal)
+    facts: dict[str, Any] = {
+        "mode": state.mode.value,
+        "pareto/front": [
+            {"score": o.score, "cost_seconds": o.cost, "params": dict(o.params)}
+            for o in front[-MAX_FRONT:]
+        ],
+    }
+    if front:
+        facts["best/params"] = dict(front[-1].params)
+    return facts
+
+
+class SweepRun:
+    """Logs a sweep's own run: a `Watch` for the coordinator, which it never holds up.
+
+    W&B is spoken to by a thread that does not keep the program alive; what it cannot deliver is
+    lost, for the journal has it all. `open_run` gives the run; it may take long and raise anything.
+    """
+
+    def __init__(self, config: SweepConfig, open_run: Callable[[], Any]) -> None:
+        self._config = config
+        self._rows: queue.SimpleQueue[tuple[dict[str, Any], dict[str, Any]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._open_run = open_run
+        self.problem = ""
+        self._thread = threading.Thread(target=self._deliver, name="wandb-sweep-run", daemon=True)
+        self._thread.start()
+
+    def __call__(self, state: State, record: Recorded | None) -> None:
+        """Take a row when something changed that a row shows."""
+        if record is not None and isinstance(
+            record.event, TrialSuggested | AttemptEnded | SweepEnded
+        ):
+            self._rows.put((row(self._config, state), closing(self._config, state)))
+
+    def close(self, timeout_seconds: float = 20.0) -> None:
+        """Deliver what is waiting, and end the run; give up after `timeout_seconds`."""
+        self._rows.put(None)
+        self._thread.join(timeout_seconds)
+
+    def _deliver(self) -> None:
+        try:
+            run = self._open_run()
+            while (taken := self._rows.get()) is not None:
+                numbers, facts = taken
+                run.log(numbers)
+                run.summary.update(facts)
+            run.finish()
+        except Exception as error:  # noqa: BLE001 - the client raises whatever broke inside it
+            self.problem = f"W&B: {type(error).__name__}: {error}"
+
+
+def opener(
+    folder: SweepFolder,
+    config: SweepConfig,
+    sweep_id: str,
+    environ: Mapping[str, str] = os.environ,
+) -> Callable[[], Any]:
+    """Return what opens the sweep's own run, the same run again after a resume."""
+
+    def open_run() -> Any:
+        import wandb
+
+        run_id = f"{config.name}.{sweep_id}.sweep"
+        return wandb.init(
+            project=project(config, environ),
+            entity=config.wandb.entity or environ.get("WANDB_ENTITY"),
+            id=run_id,
+            name=run_id,
+            group=shortened(config.wandb.group or config.name, MAX_NAME_LENGTH),
+            job_type="sweep",
+            tags=list(tags(config, sweep_id)),
+            config=config.to_mapping(),
+            dir=str(folder.path),
+            resume="allow",
+            mode="online",
+            settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
+        )
+
+    return open_run
