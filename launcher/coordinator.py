@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from launcher import inbox, metrics, policy, trainlog, views
+from launcher import inbox, judging, metrics, policy, trainlog, views
 from launcher.budget import Offer
 from launcher.config import from_mapping
 from launcher.early_stopping import Curve
@@ -315,7 +315,7 @@ class Coordinator:
         assert attempt is not None  # its intent was recorded
         now = self._world.clock.now()
         failure = Failure.LAUNCH_ERROR
-        self._record(policy.refused(self.config, trial, attempt, failure, detail, now))
+        self._record(judging.refused(self.config, trial, attempt, failure, detail, now))
 
     def _cancel(self) -> None:
         """Ask for the end of all jobs that are to end; when the executor fails, ask again later."""
@@ -366,7 +366,7 @@ class Coordinator:
 
     def _record_start(self, trial: Trial, attempt: Attempt, outcome: Outcome) -> None:
         if outcome.phase is Phase.RUNNING and attempt.started_at is None:
-            self._record(policy.started(trial, attempt, outcome, self._world.clock.now()))
+            self._record(judging.started(trial, attempt, outcome, self._world.clock.now()))
 
     def _record_end(
         self, trial: Trial, attempt: Attempt, outcome: Outcome, result: Result | None
@@ -376,7 +376,7 @@ class Coordinator:
             return
         log = self.folder.run(trial.run_id) / "train.log"
         last = trainlog.last_lines(log, LOG_LINES, attempt=attempt.number)
-        self._record(policy.judge(self.config, trial, attempt, outcome, result, last, now))
+        self._record(judging.judge(self.config, trial, attempt, outcome, result, last, now))
 
     def _is_late(self, outcome: Outcome, result: Result | None, now: float) -> bool:
         """Whether a program that ended well may still hand its metric in."""

@@ -111,21 +111,23 @@ def provenance(config: SweepConfig, state: State, trial: Trial, attempt: int) ->
         "trial": trial.number,
         "attempt": attempt,
         "origin": trial.origin.value,
-        "commit": commit(Path(config.task.workdir or ".")),
+        "commit": _commit_once(Path(config.task.workdir or ".")),
         "cloud": config.execution.cloud,
         "price_usd_per_hour": latest.price_usd_per_hour if latest is not None else None,
     }
 
 
-@cache
 def commit(folder: Path) -> str | None:
-    """Return the commit that a folder is at when first asked, None where there is no git."""
+    """Return the commit that a folder is at, None where there is no git."""
     command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None
+
+
+_commit_once = cache(commit)  # trial after trial starts from the same folder
 
 
 def resolve_mode(config: SweepConfig, environ: Mapping[str, str] = os.environ) -> Mode:

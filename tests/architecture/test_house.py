@@ -23,7 +23,7 @@ LAUNCHER_LAYERS = [
     {"wandb.environment", "wandb.offline", "wandb.metrics", "wandb.sync"},
     {"objectives"},
     {"budget", "edits", "optimizer", "enqueueing", "jobs", "views", "wandb.sweep_run"},
-    {"policy", "restore", "pages.status", "pages.wording", "notify"},
+    {"policy", "judging", "restore", "pages.status", "pages.wording", "notify"},
     {"coordinator", "pages.picture", "pages.figures"},
     {"pages.table", "pages.report", "sweep"},
     {"pages.summary", "health"},
@@ -101,7 +101,10 @@ def test_executors_never_see_policy(path: Path) -> None:
 IMPURE = {"time", "datetime", "random", "logging", "os", "pathlib", "sqlite3", "subprocess"}
 PURE_MODULES = [
     *(p for p in sources("protein") if p.name not in ADAPTERS),
-    *(ROOT / "launcher" / f"{name}.py" for name in ("events", "state", "policy", "budget")),
+    *(
+        ROOT / "launcher" / f"{name}.py"
+        for name in ("events", "state", "policy", "judging", "budget", "edits")
+    ),
 ]
 
 
