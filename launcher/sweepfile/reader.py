@@ -50,12 +50,35 @@ def read_sweep(
     root = _root(parsed.node, catalogue.label(path), problems)
     if root is None:
         return None, _first_of_each_place(problems)
+    hidden = sorted(set(_secret_texts(root)), key=len, reverse=True)
     if is_wandb_sweep(root):
         root, told = from_wandb(root)
         problems.extend(told)
     config = _config(root, path, overrides, problems)
-    problems = _first_of_each_place(problems)
+    problems = [_without(hidden, problem) for problem in _first_of_each_place(problems)]
     return (None if problems else config), problems
+
+
+def _secret_texts(node: Node, *, is_secret: bool = False) -> Iterator[str]:
+    """Yield every text below a key that speaks of secrets, wherever it was put by mistake."""
+    for key, inner in node.entries.items():
+        yield from _secret_texts(inner, is_secret=is_secret or "secret" in key.lower())
+    for inner in node.items:
+        yield from _secret_texts(inner, is_secret=is_secret)
+    if is_secret and len(node.text) >= SHORTEST_SECRET and not node.entries:
+        yield node.text
+
+
+SHORTEST_SECRET = 4
+"""Characters: to hide shorter texts would make messages unreadable and hide nothing."""
+
+
+def _without(hidden: Sequence[str], problem: Problem) -> Problem:
+    """Return a problem that does not repeat what may be a secret."""
+    message, hint = problem.message, problem.hint
+    for text in hidden:
+        message, hint = message.replace(text, "…"), hint.replace(text, "…")
+    return dataclasses.replace(problem, message=message, hint=hint)
 
 
 def _path(

@@ -269,3 +269,11 @@ def test_a_config_cannot_be_changed() -> None:
     config: Any = loaded(SMALL)
     with pytest.raises(ValueError, match="frozen"):
         config.trials = 3
+
+
+def test_a_secret_in_the_wrong_place_is_not_repeated(tmp_path: Path) -> None:
+    file = tmp_path / "wandb.yaml"
+    file.write_text("method: bayes\nparameters:\n  secrets: {TOKEN: canary}\n", encoding="utf-8")
+    told = "\n".join(str(problem) for problem in check(file))
+    assert "secrets" in told
+    assert "canary" not in told
