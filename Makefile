@@ -26,7 +26,7 @@ $(VENV)/.dev: $(BIN)/python $(INPUTS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.demo
 
-demo: $(VENV)/.demo  ## install, then run a real sweep of 16 trials on this machine (2-3 minutes)
+demo: $(VENV)/.demo  ## install, then run a real sweep of 16 trials on this machine (1-2 minutes)
 	$(BIN)/protein-sky launch configs/sweep/demo_sweep.yaml --cloud local
 
 test: $(VENV)/.dev  ## install with the test tools, then run the default test suite
