@@ -19,10 +19,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: $(BIN)/python $(INPUTS)
+	@echo 'Installing what constraints.txt pins into $(VENV): a minute or two, once'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo]'
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/python $(INPUTS)
+	@echo 'Installing what constraints.txt pins into $(VENV): a minute or two, once'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.demo
 
