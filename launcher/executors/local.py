@@ -174,6 +174,11 @@ class LocalExecutor:
         if alive or self._groups(name, started):
             orphaned = "" if supervised else "its supervisor is gone, its program runs on"
             return msgspec.structs.replace(known, detail=orphaned)
+        # What ends an orphan may have taken its lock only after we looked: look again.
+        if supervisor.is_locked(str(folder / "supervisor.lock")):
+            return known
+        if (ending := read_json(folder / "exit.json")) is not None:
+            return _ended(ending, known, folder)
         return msgspec.structs.replace(
             known,
             phase=Phase.LOST,

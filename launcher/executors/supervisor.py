@@ -33,6 +33,7 @@ from typing import Any, NoReturn
 TICK_SECONDS = 0.2  # how often a cancel file is looked for
 LEFTOVER_SECONDS = 5.0  # what a trial's forgotten children get after its end
 SHUTDOWN_SECONDS = 1.0  # how long after its trial's SIGTERM a supervisor's own may come
+LOCK_TRIES = 50  # a lock is also taken, for an instant, by who looks whether it is held
 GONE_SECONDS = 5.0  # how long a killed group may take to disappear; zombies nobody reaps stay
 
 
@@ -310,9 +311,8 @@ def end(folder: str, grace_seconds: float, groups: list[int]) -> int:
     if os.fork():
         os._exit(0)
     os.setsid()
-    try:
-        supervisor_lock = lock(os.path.join(folder, "supervisor.lock"), wait=False)
-    except BlockingIOError:
+    supervisor_lock = lock_soon(os.path.join(folder, "supervisor.lock"))
+    if supervisor_lock is None:
         return 0  # another one is at it
     end_groups(groups, grace_seconds)
     ending = {"exit_code": None, "ended_at": time.time(), "ended_by": "cancel"}
@@ -397,6 +397,16 @@ def lock(path: str, *, wait: bool = True) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def lock_soon(path: str) -> int | None:
+    """Take the lock and return what holds it; None if someone keeps it, not only looks at it."""
+    for _ in range(LOCK_TRIES):
+        try:
+            return lock(path, wait=False)
+        except BlockingIOError:
+            time.sleep(0.02)
+    return None
 
 
 def is_locked(path: str) -> bool:

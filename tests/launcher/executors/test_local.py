@@ -1,5 +1,6 @@
 """Local processes keep the contract, and nothing is lost, doubled or left, whoever is killed."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -221,6 +222,39 @@ child.wait()'"""
     cluster.executor().cancel([job.name])
     assert cluster.until_over(job.name).phase is Phase.KILLED
     assert not _alive(child)
+
+
+def test_an_orphan_that_is_ended_between_two_looks_is_not_lost(
+    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = cluster.job("hang")
+    cluster.executor().submit(job)
+    cluster.kill_supervisor(job.name)
+    cluster.kill_trial(job.name)
+    folder = cluster.folder / "jobs" / job.name
+    eventually(lambda: not supervisor.is_locked(str(folder / "alive.lock")))
+    executor = cluster.executor()
+
+    def ended_meanwhile(*_: object) -> list[int]:
+        supervisor.write_json(str(folder), "exit.json", {"exit_code": None, "ended_by": "cancel"})
+        return []
+
+    monkeypatch.setattr(executor, "_groups", ended_meanwhile)
+    assert executor.poll([job.name])[job.name].phase is Phase.KILLED
+
+
+def test_a_look_at_the_lock_does_not_keep_an_orphan_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "supervisor.lock"
+    looker = path.open("w")
+    fcntl.flock(looker, fcntl.LOCK_SH)
+    assert supervisor.is_locked(str(path)) is False
+    monkeypatch.setattr(supervisor.time, "sleep", lambda _: looker.close())
+    held = supervisor.lock_soon(str(path))
+    assert held is not None
+    assert supervisor.lock_soon(str(path)) is None
+    os.close(held)
 
 
 def test_a_number_that_another_process_has_now_is_never_killed(cluster: LocalCluster) -> None:
