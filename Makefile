@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow test-infra lint clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -28,6 +28,10 @@ $(VENV)/.dev: $(BIN)/python $(INPUTS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.demo
 
+$(VENV)/.infra: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,infra]'
+	@touch $@
+
 demo: $(VENV)/.demo  ## install, then run a real sweep of 16 trials on this machine (1-2 minutes)
 	$(BIN)/protein-sky launch configs/sweep/demo_sweep.yaml --cloud local
 
@@ -36,6 +40,9 @@ test: $(VENV)/.dev  ## install with the test tools, then run the default test su
 
 test-slow: $(VENV)/.dev  ## what takes longer: crash storms, the browser (needs Chromium)
 	$(BIN)/python -m pytest -n auto -m 'slow or storm or browser'
+
+test-infra: $(VENV)/.infra  ## SkyPilot on a real Slurm and a local EC2 (root on Debian 12)
+	$(BIN)/python -m pytest -p no:xdist -m infra
 
 lint: $(VENV)/.dev  ## formatting, lint rules, types
 	$(BIN)/ruff format --check .
