@@ -1,0 +1,1 @@
+mkdir -p "$UV_INSTALL_DIR" && ln -sf @ROOT@/etc/uv "$UV_INSTALL_DIR/uv"
