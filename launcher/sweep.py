@@ -254,7 +254,7 @@ def _taught_by(name: str, config: SweepConfig) -> list[Observation]:
 def offer_of(config: SweepConfig) -> Offer:
     """Return what the sweep's executor can give."""
     if config.execution.cloud == "local":
-        price = config.execution.price_usd_per_hour
+        price = config.execution.price_usd_per_hour or 0.0  # this machine is paid for
         return Offer(price_usd_per_hour=price, parallel=usable_cores())
     return Offer(parallel=8)
 

@@ -14,11 +14,11 @@ from launcher.sweepfile.yamlio import Node, shown
 METHODS = ("protein", "random", "sobol", "grid")
 _OTHER_METHOD = re.compile(r"optuna:\w+|[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 CLOUDS = (
-    "local", "simulated", "aws", "gcp", "azure", "kubernetes", "slurm", "lambda", "runpod", "vast",
-    "nebius", "oci", "ibm", "scp", "vsphere", "cudo", "fluidstack", "paperspace", "do",
-    "hyperbolic", "primeintellect", "seeweb", "shadeform", "ssh",
+    "local", "simulated", "any", "aws", "gcp", "azure", "kubernetes", "slurm", "lambda", "runpod",
+    "vast", "nebius", "oci", "ibm", "scp", "vsphere", "cudo", "fluidstack", "paperspace", "do",
+    "hyperbolic", "primeintellect", "seeweb", "shadeform", "ssh", "yotta", "mithril", "verda",
 )  # fmt: skip
-"""This machine, virtual time, and the clouds of SkyPilot 0.14."""
+"""This machine, virtual time, whatever SkyPilot may use, and the clouds of SkyPilot 0.14."""
 
 
 def choices(root: Node) -> Iterator[Problem]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9_.-]{0,61}[a-z0-9])?$"
 """Folders, jobs and W&B groups are named after a sweep: nothing else fits everywhere."""
+POOL_PATTERN = r"^[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?$"
 DEFAULT_RUN = 'python -m trainer --config "$PROTEIN_RUN_DIR/train_config_overrides.yaml"'
 
 Value = str | int | float | bool
@@ -129,13 +130,34 @@ class ExecutionSection(Section):
     """Where and how patiently trials are run."""
 
     cloud: str = Field(default="local", description="local, simulated, or a cloud of SkyPilot")
+    region: Line | None = Field(
+        default=None, description="region, Kubernetes context or Slurm cluster; null: any"
+    )
+    infra: Line | None = Field(
+        default=None, description="cloud/region/zone in one, as SkyPilot writes it"
+    )
+    gpus: Line | None = Field(
+        default=None, description="accelerators of one machine; null: as the resources say"
+    )
+    use_spot: bool | None = Field(
+        default=None, description="spot or on demand; null: as the resources say"
+    )
     mode: Mode = Field(default="auto", description="how SkyPilot is used; auto suits the cloud")
+    pool: Annotated[str, StringConstraints(pattern=POOL_PATTERN)] | bool | None = Field(
+        default=None, description="workers that managed jobs share; true: one of the sweep's own"
+    )
+    storage: Line | None = Field(
+        default=None, description="what all machines share; null: run folders stay on the machine"
+    )
+    idle_minutes: int = Field(
+        default=10, ge=1, le=10_000, description="a machine without a job goes after so long"
+    )
     timeout_seconds: Amount | None = Field(default=None, description="longest run of one attempt")
     stall_seconds: Amount | None = Field(
         default=None, description="longest time in which neither log nor metrics grow"
     )
-    price_usd_per_hour: Annotated[Finite, Field(ge=0)] = Field(
-        default=0.0, description="what one local trial costs by the hour; clouds know their own"
+    price_usd_per_hour: Annotated[Finite, Field(ge=0)] | None = Field(
+        default=None, description="of one trial, where SkyPilot knows no price; null: not known"
     )
     max_attempts: int = Field(
         default=3, ge=1, le=1000, description="starts of a trial that machines fail"
