@@ -1,7 +1,7 @@
 """Finds sweep and hardware files: the user's own by path, ours by name from any folder.
 
-Ours lie in `configs/` beside the package in a checkout or an editable install, and in
-`launcher/shipped/configs/` in a wheel.
+Ours lie in `configs/` and `sky/` beside the package in a checkout or an editable install, and in
+`launcher/shipped/` in a wheel.
 """
 
 import difflib
@@ -19,9 +19,18 @@ SUFFIXES = (".yaml", ".yml")
 
 def shipped_configs() -> Path:
     """Give the folder with the configs that come with protein-sky."""
+    return _shipped("configs")
+
+
+def shipped_tasks() -> Path:
+    """Give the folder with the SkyPilot tasks that come with protein-sky."""
+    return _shipped("sky")
+
+
+def _shipped(name: str) -> Path:
     package = Path(__file__).resolve().parents[1]
-    in_wheel = package / "shipped" / "configs"
-    return in_wheel if in_wheel.is_dir() else package.parent / "configs"
+    in_wheel = package / "shipped" / name
+    return in_wheel if in_wheel.is_dir() else package.parent / name
 
 
 def shipped_names(kind: Kind) -> list[str]:
