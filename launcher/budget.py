@@ -19,11 +19,15 @@ class Offer:
     """What the executor can give: the price of one trial's machines together, and how many fit.
 
     `gpus` counts those of one trial over all its nodes. `parallel` is the executor's own limit.
+    `starting`: how many jobs may wait for their machines at once. `overhead_seconds`: the longest
+    that machines are paid for before and after a program runs on them.
     """
 
     price_usd_per_hour: float = 0.0
     gpus: int = 0
     parallel: int = 1
+    starting: int | None = None
+    overhead_seconds: float = 0.0
 
 
 def attempt_spend_usd(state: State, attempt: Attempt, now: float) -> float:
@@ -38,8 +42,15 @@ def attempt_spend_usd(state: State, attempt: Attempt, now: float) -> float:
         return 0.0
     timeout = state.config["execution"]["timeout_seconds"]
     longest = math.inf if timeout is None else timeout + TEARDOWN_SECONDS
-    held = min(max(0.0, now - attempt.started_at), longest)
+    held = min(max(0.0, now - attempt.started_at), longest) + _warm_up_seconds(attempt)
     return float(held / 3600 * attempt.price_usd_per_hour)
+
+
+def _warm_up_seconds(attempt: Attempt) -> float:
+    """Return for how long machines were paid before the program ran on them."""
+    if attempt.held_since is None or attempt.started_at is None:
+        return 0.0
+    return max(0.0, attempt.started_at - attempt.held_since)
 
 
 def spent_usd(state: State, now: float) -> float:
@@ -83,7 +94,8 @@ def worst_case_usd(config: SweepConfig, offer: Offer) -> float:
     timeout = config.execution.timeout_seconds
     if timeout is None:
         return float("inf")
-    return offer.price_usd_per_hour * (timeout + TEARDOWN_SECONDS) / 3600
+    seconds = offer.overhead_seconds + timeout + TEARDOWN_SECONDS
+    return offer.price_usd_per_hour * seconds / 3600
 
 
 def active_seconds(state: State, now: float) -> float:
@@ -121,7 +133,7 @@ def why_nothing_fits(config: SweepConfig, state: State, offer: Offer, now: float
     if budget.gpu_hours is not None:
         timeout = config.execution.timeout_seconds
         longest = 0.0 if timeout is None else (timeout + TEARDOWN_SECONDS) / 3600 * offer.gpus
-        promised = sum(longest for _ in state.live_trials)
+        promised = longest * len(state.live)
         used = gpu_hours(state, offer, now)
         if max(used, state.machine_seconds / 3600 * offer.gpus + promised) + longest > (
             budget.gpu_hours

@@ -124,12 +124,16 @@ class AttemptSubmitted(msgspec.Struct, frozen=True, tag="attempt_submitted"):
 
 
 class AttemptStarted(msgspec.Struct, frozen=True, tag="attempt_started"):
-    """The job's program runs, at this price for all its machines together."""
+    """The job's program runs, at this price for all its machines together.
+
+    They are paid since `held_since`; None: since the program runs.
+    """
 
     trial: int
     attempt: int
     started_at: float
     price_usd_per_hour: float = 0.0
+    held_since: float | None = None
 
 
 class AttemptCancelling(msgspec.Struct, frozen=True, tag="attempt_cancelling"):

@@ -52,8 +52,9 @@ def judge(
         failure, metric = Failure.NO_RESULT, second.metric
     if failure is Failure.NO_RESULT:
         detail = _describe_missing_metric(metric, result)
-    started_at, ended_at = _held(config, attempt, outcome, now)
+    started_at, ended_at = _ran(config, attempt, outcome, now)
     seconds = ended_at - started_at if started_at is not None else 0.0
+    held_seconds = seconds + _warm_up_seconds(outcome, started_at, ended_at)
     price = _price(attempt, outcome)
     retry_at = _retry_at(config, trial, attempt, failure, now)
     return AttemptEnded(
@@ -65,8 +66,8 @@ def judge(
         exit_code=outcome.exit_code,
         started_at=started_at,
         ended_at=ended_at,
-        machine_seconds=seconds,
-        cost_usd=seconds / 3600 * price,
+        machine_seconds=held_seconds,
+        cost_usd=held_seconds / 3600 * price,
         score=_score_at_the_end(config, failure, score, result),
         cost_seconds=_cost_seconds(trial, result, seconds),
         metrics=_finite(result),
@@ -95,7 +96,17 @@ def started(trial: Trial, attempt: Attempt, outcome: Outcome, now: float) -> Att
     at = now
     if outcome.started_at is not None and math.isfinite(outcome.started_at):
         at = min(max(outcome.started_at, attempt.submitting_at), max(now, attempt.submitting_at))
-    return AttemptStarted(trial.number, attempt.number, at, _price(attempt, outcome))
+    warm_up = _warm_up_seconds(outcome, outcome.started_at, at)
+    held_since = at - warm_up if warm_up else None
+    return AttemptStarted(trial.number, attempt.number, at, _price(attempt, outcome), held_since)
+
+
+def _warm_up_seconds(outcome: Outcome, started_at: float | None, ended_at: float) -> float:
+    """Return for how long machines were paid before the program ran; it may never have run."""
+    since, until = outcome.held_since, ended_at if started_at is None else started_at
+    if since is None or not math.isfinite(since):
+        return 0.0
+    return max(0.0, until - since)
 
 
 def _price(attempt: Attempt, outcome: Outcome) -> float:
@@ -108,10 +119,10 @@ MAX_PRICE_USD_PER_HOUR = 1e6
 """No trial's machines cost more: what says so is broken."""
 
 
-def _held(
+def _ran(
     config: SweepConfig, attempt: Attempt, outcome: Outcome, now: float
 ) -> tuple[float | None, float]:
-    """Return from when to when an attempt's machines were held; None: they never were.
+    """Return from when to when an attempt's program ran; None: it never did.
 
     An executor's times count where they can be true: a program ran within the time since its
     intent. Else our own record counts, and no longer than a job can outlive its time limit.

@@ -135,7 +135,7 @@ def decide(
         return behind
     if state.mode is Mode.ACTIVE:
         return _decide_active(config, state, offer, now)
-    if state.live_trials:
+    if state.live:
         return Wait(_next_deadline(config, state, now))
     return End(EndReason.STOPPED) if state.mode is Mode.STOPPING else Leave()
 
@@ -150,7 +150,7 @@ def _decide_active(config: SweepConfig, state: State, offer: Offer, now: float) 
     rate = _failure_rate_over_limit(config, state)
     if rate:
         return Pause(rate)
-    if not state.open and not state.queue and len(state.trials) >= total_trials(config):
+    if not state.num_open and not state.queue and len(state.trials) >= total_trials(config):
         return End(EndReason.COMPLETED)
     start = _next_start(config, state, offer, now)
     if start is None:
@@ -158,7 +158,7 @@ def _decide_active(config: SweepConfig, state: State, offer: Offer, now: float) 
     too_much = why_nothing_fits(config, state, offer, now)
     if not too_much:
         return start
-    if state.live_trials:
+    if state.live:
         return Wait(_next_deadline(config, state, now))
     return End(EndReason.BUDGET, too_much)
 
@@ -185,10 +185,13 @@ FAILURE_RATE_WINDOW = 10
 
 def _next_start(config: SweepConfig, state: State, offer: Offer, now: float) -> Action | None:
     """Return what to start next if a slot is free and no delay runs; budgets are not looked at."""
-    if len(state.live_trials) >= parallelism(config, offer) or now < _resting_until(config, state):
+    if len(state.live) >= parallelism(config, offer) or now < _resting_until(config, state):
         return None
-    for trial in state.open_trials:
-        if trial.state is TrialState.QUEUED and (trial.retry_at is None or trial.retry_at <= now):
+    starting = sum(t.attempt is None or t.attempt.started_at is None for t in state.live_trials)
+    if offer.starting is not None and starting >= offer.starting:
+        return None
+    for trial in state.waiting_trials:
+        if trial.retry_at is None or trial.retry_at <= now:
             return _submit(config, state, offer, trial)
     if len(state.trials) >= total_trials(config):
         return None
@@ -214,7 +217,7 @@ def _cancel_all(state: State) -> Action:
             return Drop(trial.number)
         if attempt.cancelling is None:
             return Cancel(trial.number, attempt.number, attempt.job_name, Failure.CANCELLED)
-    return Wait() if state.open else End(EndReason.CANCELLED)
+    return Wait() if state.num_open else End(EndReason.CANCELLED)
 
 
 def _unsettled_intent(state: State) -> Submit | None:
@@ -238,6 +241,8 @@ def _overdue(
 ) -> Cancel | None:
     """Return the end of a trial that has run too long, or that has stood still for too long."""
     timeout, stall = config.execution.timeout_seconds, config.execution.stall_seconds
+    if timeout is None and stall is None:
+        return None
     for trial in state.live_trials:
         attempt = trial.attempt
         if attempt is None or attempt.started_at is None or attempt.cancelling is not None:
@@ -290,13 +295,13 @@ def _resting_until(config: SweepConfig, state: State) -> float:
 
 def _next_deadline(config: SweepConfig, state: State, now: float) -> float | None:
     deadlines = [_resting_until(config, state)]
+    deadlines += [trial.retry_at for trial in state.waiting_trials if trial.retry_at is not None]
     timeout = config.execution.timeout_seconds
-    for trial in state.open_trials:
-        if trial.state is TrialState.QUEUED and trial.retry_at is not None:
-            deadlines.append(trial.retry_at)
-        attempt = trial.attempt
-        if timeout is not None and attempt is not None and attempt.started_at is not None:
-            deadlines.append(attempt.started_at + timeout)
+    if timeout is not None:
+        for trial in state.live_trials:
+            attempt = trial.attempt
+            if attempt is not None and attempt.started_at is not None:
+                deadlines.append(attempt.started_at + timeout)
     return min((at for at in deadlines if at > now), default=None)
 
 

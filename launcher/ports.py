@@ -55,6 +55,7 @@ class Cause(StrEnum):
     PREEMPTED = "preempted"
     NODE_LOST = "node_lost"
     NO_CAPACITY = "no_capacity"
+    LAUNCH_ERROR = "launch_error"  # it could not be started as asked: credentials, quota, setup
     TIMEOUT = "timeout"
 
 
@@ -62,6 +63,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """What an executor knows about one job.
 
     Times are Unix seconds; None means not yet or unknown. The price covers all nodes together.
+    `held_since`: from then on machines are paid for the job, while they are set up for it or wait
+    between jobs; None: from `started_at`.
     """
 
     phase: Phase
@@ -71,6 +74,7 @@ class Outcome(msgspec.Struct, frozen=True):
     price_usd_per_hour: float = 0.0
     detail: str = ""
     cause: Cause = Cause.UNKNOWN
+    held_since: float | None = None
 
     @property
     def is_over(self) -> bool:

@@ -3,6 +3,7 @@
 `apply` is the only way in which a state comes to be, so replaying the journal gives the state.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from functools import reduce
@@ -81,6 +82,7 @@ class Attempt(msgspec.Struct, frozen=True):
     price_usd_per_hour: float = 0.0
     reserved_usd: float = 0.0
     started_at: float | None = None
+    held_since: float | None = None  # machines are paid since then, where that was earlier
     cancelling: Failure | None = None
     ended_at: float | None = None
     failure: Failure | None = None
@@ -152,7 +154,8 @@ class State(msgspec.Struct, frozen=True):
     reason: str = ""  # why it is paused or ended, in words; empty when the user asked
     end: EndReason | None = None
     trials: "HashTrieMap[int, Trial]" = HashTrieMap()
-    open: "HashTrieSet[int]" = HashTrieSet()  # trials that are not over
+    waiting: tuple[int, ...] = ()  # numbers of the trials to start (again), in order
+    live: tuple[int, ...] = ()  # and of those for which a job may exist
     queue: tuple[Enqueued, ...] = ()
     commands: "HashTrieSet[str]" = HashTrieSet()  # ids already carried out
     consecutive_failures: int = 0  # of programs that broke; see policy.counts_against_the_limit
@@ -172,14 +175,24 @@ class State(msgspec.Struct, frozen=True):
         return (self.trials[number] for number in range(1, len(self.trials) + 1))
 
     @property
+    def num_open(self) -> int:
+        """How many trials are not over."""
+        return len(self.waiting) + len(self.live)
+
+    @property
     def open_trials(self) -> list[Trial]:
         """Trials that are not over, by number."""
-        return [self.trials[number] for number in sorted(self.open)]
+        return [self.trials[number] for number in sorted(self.waiting + self.live)]
+
+    @property
+    def waiting_trials(self) -> list[Trial]:
+        """Trials that are to be started, or started again, by number."""
+        return [self.trials[number] for number in self.waiting]
 
     @property
     def live_trials(self) -> list[Trial]:
         """Trials for which a job may exist, by number."""
-        return [trial for trial in self.open_trials if trial.state.is_live]
+        return [self.trials[number] for number in self.live]
 
 
 def fold(records: Iterable[Recorded], state: State | None = None) -> State | None:
@@ -313,6 +326,7 @@ def _apply_to_trial(
                 trial,
                 event.attempt,
                 started_at=event.started_at,
+                held_since=event.held_since,
                 price_usd_per_hour=event.price_usd_per_hour,
             )
             return _with_trial(state, _with(trial, state=TrialState.RUNNING))
@@ -412,12 +426,25 @@ def _with_attempt(trial: Trial, number: int, **changes: Any) -> Trial:
 
 
 def _with_trial(state: State, trial: Trial) -> State:
-    is_open = not trial.state.is_over
+    number, trials = trial.number, state.trials.insert(trial.number, trial)
+    before = state.trials.get(number)
+    if before is not None and before.state is trial.state:
+        return _with(state, trials=trials)
     return _with(
         state,
-        trials=state.trials.insert(trial.number, trial),
-        open=state.open.insert(trial.number) if is_open else state.open.discard(trial.number),
+        trials=trials,
+        waiting=_listed(state.waiting, number, trial.state is TrialState.QUEUED),
+        live=_listed(state.live, number, trial.state.is_live),
     )
+
+
+def _listed(numbers: tuple[int, ...], number: int, belongs: bool) -> tuple[int, ...]:
+    """Return numbers in order with this one, or without it."""
+    at = bisect_left(numbers, number)
+    is_there = numbers[at : at + 1] == (number,)
+    if is_there is belongs:
+        return numbers
+    return (*numbers[:at], number, *numbers[at:]) if belongs else numbers[:at] + numbers[at + 1 :]
 
 
 _with = msgspec.structs.replace

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from launcher.errors import ExecutorError, UsageError
+from launcher.executors.skypilot.readiness import check_installed
 from launcher.sweepfile.infra import Infra
 
 UNPRICED_CLOUDS = ("kubernetes", "slurm", "ssh", "vsphere")
@@ -102,7 +103,8 @@ def price(
     UsageError for resources that are wrong or that no enabled cloud has, ExecutorError if the
     catalogue cannot be read.
     """
-    with _errors_translated(resources), _no_output():
+    check_installed()
+    with _no_output(), _errors_translated(resources):
         import sky
 
         with sky.Dag() as dag:
@@ -181,18 +183,16 @@ def _candidate(resources: Any, nodes: int) -> Candidate:
 
 @contextlib.contextmanager
 def _no_output() -> Iterator[None]:
-    """Keep what SkyPilot prints off stdout, which is for data."""
-    from sky import sky_logging
+    """Keep what SkyPilot prints and logs off stdout, which is for data."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        from sky import sky_logging  # its log goes to what stdout is now
 
-    with contextlib.redirect_stdout(io.StringIO()), sky_logging.silent():
-        yield
+        with sky_logging.silent():
+            yield
 
 
 @contextlib.contextmanager
 def _errors_translated(resources: Mapping[str, Any]) -> Iterator[None]:
-    from launcher.executors.skypilot.readiness import check_installed
-
-    check_installed()
     from sky import exceptions
 
     try:

@@ -1,0 +1,85 @@
+"""What was asked of SkyPilot under which job name: one small file per job, written before we ask.
+
+The journal holds what the sweep decided; this holds the ids under which SkyPilot knows it.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from launcher.executors.validity import is_name
+from launcher.files import write_atomic
+from launcher.ports import Outcome
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One job. `cluster` is None under the jobs controller.
+
+    `request_id` is None from the intent to ask until SkyPilot took it; `job_id` until the job has
+    a place. `held_since`: from then on its machines are paid for it. `outcome` is set at the end,
+    once what the job left has been brought here.
+    """
+
+    name: str
+    run_id: str
+    attempt: int
+    run_dir: str
+    asked_at: float
+    cluster: str | None
+    request_id: str | None = None
+    job_id: int | None = None
+    held_since: float | None = None
+    price_usd_per_hour: float = 0.0
+    is_spot: bool = False
+    is_cancelled: bool = False
+    outcome: Outcome | None = None
+
+
+class Ledger:
+    """All entries of one sweep, kept in memory and on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._entries: dict[str, Entry] | None = None
+
+    def get(self, name: str) -> Entry | None:
+        """Return a job's entry."""
+        return self._all().get(name)
+
+    def put(self, entry: Entry) -> Entry:
+        """Write an entry down; it counts once it is on disk. Raises OSError."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(self._folder / f"{entry.name}.json", msgspec.json.encode(entry).decode())
+        self._all()[entry.name] = entry
+        return entry
+
+    def drop(self, name: str) -> None:
+        """Forget a job that never was."""
+        (self._folder / f"{name}.json").unlink(missing_ok=True)
+        self._all().pop(name, None)
+
+    def open(self) -> Iterator[Entry]:
+        """Give the entries of jobs that are not over."""
+        yield from [entry for entry in self._all().values() if entry.outcome is None]
+
+    def of_cluster(self, cluster: str) -> list[Entry]:
+        """Return all jobs that were ever given to a cluster, the earliest first."""
+        found = [entry for entry in self._all().values() if entry.cluster == cluster]
+        return sorted(found, key=lambda entry: entry.asked_at)
+
+    def _all(self) -> dict[str, Entry]:
+        if self._entries is None:
+            self._entries = {}
+            for path in self._folder.glob("*.json"):
+                entry = _read(path)
+                if entry is not None and is_name(entry.name):
+                    self._entries[entry.name] = entry
+        return self._entries
+
+
+def _read(path: Path) -> Entry | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Entry)
+    except (OSError, msgspec.DecodeError):
+        return None  # as if never asked: SkyPilot is asked for the name before anything starts

@@ -1,0 +1,235 @@
+"""A job as the `run` section of a SkyPilot task, and what that section printed as files again.
+
+Pure but for reading and writing the trial's run folder. The section is bash and runs once per
+node. It puts the trial's inputs into a run folder on the machine, gives the program the variables
+that a trial is promised, runs it under its time limit, and prints how it ended and what it left:
+SkyPilot keeps what a task prints, whatever machine it ran on.
+"""
+
+import base64
+import hashlib
+import io
+import json
+import re
+import shlex
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher import trainlog
+from launcher.ports import Job
+
+GRACE_SECONDS = 30
+"""From SIGTERM to SIGKILL of a trial that has outstayed its time."""
+
+INPUTS = ("params.json", "train_config_overrides.yaml")
+MAX_INPUT_BYTES = 64 * 1024
+MAX_RETURN_BYTES = 8 * 1024 * 1024  # of what a trial leaves, packed
+
+_FIRST_PORT, _PORTS = 20_000, 12_000  # below what Linux gives to outgoing connections
+_MARK = re.compile(r"PROTEIN_SKY_(END|FILES|AGAIN) (\S+)$")
+# What SkyPilot puts before each line: "(trial, pid=7) ", "(head, rank=0, pid=7) ".
+_PREFIX = re.compile(r"^\((?:[^()\s]+, )?(?:rank=\d+, )?pid=\d+(?:, ip=[\d.]+)?\) ?")
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """What a job's output says. `exit_code` None: it did not come to its end.
+
+    Times are Unix seconds by the machine's clock.
+    """
+
+    lines: list[str]
+    exit_code: int | None = None
+    is_timeout: bool = False
+    started_at: float | None = None
+    ended_at: float | None = None
+    files: bytes = b""
+
+
+def run_section(job: Job, *, storage: str | None, is_guarded: bool) -> str:
+    """Return the bash that runs a job on each of its nodes.
+
+    `storage`: a folder that outlives the machine, where run folders go; None: the machine's own
+    disk. `is_guarded`: the job never starts twice on one cluster. Raises OSError for inputs that
+    cannot be read, ValueError for inputs that are too large.
+    """
+    root = shlex.quote(storage) if storage else '"$HOME/.protein-sky/runs"'
+    limit = job.timeout_seconds or 0
+    again = "exit 0" if is_guarded else ":"
+    return f"""\
+set +e
+ps="$HOME/.protein-sky/jobs/{job.name}.${{SKYPILOT_NODE_RANK:-0}}"
+mkdir -p "$HOME/.protein-sky/jobs"
+mkdir "$ps" 2>/dev/null || {{ echo "PROTEIN_SKY_AGAIN {job.name}"; {again}; }}
+export PROTEIN_RUN_DIR={root}/{shlex.quote(job.run_id)}
+mkdir -p "$PROTEIN_RUN_DIR/checkpoints" "$ps/in" || exit 78
+echo {_packed_inputs(job.run_dir)} | base64 -d | tar -xzf - -C "$ps/in" || exit 78
+for file in "$ps/in/"*; do mv -f "$file" "$PROTEIN_RUN_DIR/"; done
+{_exports(job)}
+{_place(job)}
+echo {_base64(job.script.encode())} | base64 -d >"$ps/script"
+cat >"$ps/run" <<'PROTEIN_SKY'
+trap : TERM  # its program has it too, and may write a checkpoint
+bash "$0.script" "$@"
+exit $?
+PROTEIN_SKY
+mv "$ps/script" "$ps/run.script"
+began=$(date +%s.%N)
+SECONDS=0
+timeout --kill-after={GRACE_SECONDS} {limit:g} bash "$ps/run" {shlex.join(job.arguments)} </dev/null
+code=$?
+if [ "$NODE_INDEX" = 0 ]; then
+  late=false
+  case $code in 124|137) [ {limit:g} != 0 ] && [ $SECONDS -ge {int(limit)} ] && late=true;; esac
+  cd "$PROTEIN_RUN_DIR" && find . -path ./checkpoints -prune -o -type f -size -4096k -print0 \\
+    | tar --null -T - -czf "$ps/out" 2>/dev/null
+  [ "$(wc -c <"$ps/out")" -le {MAX_RETURN_BYTES} ] \\
+    || tar -czf "$ps/out" $(ls result.json metrics.jsonl 2>/dev/null) 2>/dev/null
+  echo
+  base64 -w 4000 "$ps/out" | sed 's/^/PROTEIN_SKY_FILES /'
+  printf 'PROTEIN_SKY_END {{"job":"%s","code":%s,"late":%s,"began":%s,"ended":%s}}\\n' \\
+    {job.name} $code $late "$began" "$(date +%s.%N)"
+fi
+exit $code
+"""
+
+
+def printed(log: str, job_name: str) -> Printed:
+    """Read what a job printed: its own lines, and what our section added to them.
+
+    The text is untrusted; the last word on the end counts.
+    """
+    lines: list[str] = []
+    chunks: list[str] = []
+    end: Mapping[str, Any] = {}
+    for raw in log.splitlines():
+        line = _PREFIX.sub("", trainlog.plain(raw), count=1)
+        mark = _MARK.search(line)
+        if mark is None:
+            lines.append(line)
+        elif mark[1] == "FILES":
+            chunks.append(mark[2])
+        elif mark[1] == "END":
+            said = _mapping(mark[2])
+            if said.get("job") == job_name:
+                end = said
+    return Printed(
+        lines=lines,
+        exit_code=_whole(end.get("code")),
+        is_timeout=end.get("late") is True,
+        started_at=_number(end.get("began")),
+        ended_at=_number(end.get("ended")),
+        files=_decoded("".join(chunks)),
+    )
+
+
+def unpack(files: bytes, run_dir: Path) -> None:
+    """Put what a trial left into its run folder here: plain files and folders, nothing outside.
+
+    What is damaged is left out. Raises OSError when the disk refuses.
+    """
+    if not files:
+        return
+    try:
+        with tarfile.open(fileobj=io.BytesIO(files), mode="r:gz") as archive:
+            left = MAX_RETURN_BYTES * 32
+            for member in archive:
+                left -= member.size
+                if not (member.isfile() or member.isdir()) or left < 0 or member.name == ".":
+                    continue
+                if Path(member.name).name in INPUTS or Path(member.name).name == "train.log":
+                    continue
+                archive.extract(member, run_dir, filter="data")
+    except (tarfile.TarError, EOFError, ValueError):
+        return
+
+
+def _packed_inputs(run_dir: Path) -> str:
+    """Return the trial's inputs as one word: a tar of them, packed, in base64."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name in INPUTS:
+            path = run_dir / name
+            if path.is_file():
+                archive.add(path, name, filter=_nobodys)
+    packed = buffer.getvalue()
+    if len(packed) > MAX_INPUT_BYTES:
+        raise ValueError(f"the inputs in {run_dir} are too large: {len(packed)} bytes packed")
+    return _base64(packed)
+
+
+def _nobodys(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    member.mtime = 0
+    return member
+
+
+def _exports(job: Job) -> str:
+    """Return the trial's environment; what points into the run folder points into the one there."""
+    here = str(job.run_dir)
+    lines = []
+    for name, value in {"PROTEIN_JOB": job.name, **job.environment}.items():
+        if name == "PROTEIN_RUN_DIR" or not _VARIABLE.fullmatch(name):
+            continue
+        if value == here or value.startswith(here + "/"):
+            lines.append(f'export {name}="$PROTEIN_RUN_DIR"{shlex.quote(value[len(here) :])}')
+        else:
+            lines.append(f"export {name}={shlex.quote(value)}")
+    return "\n".join(lines)
+
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _place(job: Job) -> str:
+    """Return what tells a node its place among the nodes, from SkyPilot's own variables.
+
+    All nodes derive the same port without talking; a dead node ends the attempt within minutes.
+    """
+    port = _FIRST_PORT + int(hashlib.sha256(job.name.encode()).hexdigest(), 16) % _PORTS
+    return f"""\
+export NODE_INDEX="${{NODE_INDEX:-${{SKYPILOT_NODE_RANK:-0}}}}"
+export NUM_NODES="${{NUM_NODES:-${{SKYPILOT_NUM_NODES:-1}}}}"
+export MASTER_ADDR="${{MASTER_ADDR:-$(echo "${{SKYPILOT_NODE_IPS:-127.0.0.1}}" | head -n 1)}}"
+export MASTER_PORT="${{MASTER_PORT:-{port}}}"
+export NUM_GPUS="${{NUM_GPUS:-${{SKYPILOT_NUM_GPUS_PER_NODE:-0}}}}"
+export NUM_CPUS="${{NUM_CPUS:-$(nproc)}}"
+export PYTHONUNBUFFERED="${{PYTHONUNBUFFERED:-1}}"
+if [ "$NUM_NODES" -gt 1 ]; then
+  interface=$(ip -o route get "$MASTER_ADDR" 2>/dev/null | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p')
+  [ -z "$interface" ] || [ "$interface" = lo ] && [ "${{MASTER_ADDR#127.}}" = "$MASTER_ADDR" ] \\
+    || export GLOO_SOCKET_IFNAME="${{GLOO_SOCKET_IFNAME:-$interface}}"
+  export TORCH_NCCL_ASYNC_ERROR_HANDLING="${{TORCH_NCCL_ASYNC_ERROR_HANDLING:-1}}"
+  export TORCH_NCCL_HEARTBEAT_TIMEOUT_SEC="${{TORCH_NCCL_HEARTBEAT_TIMEOUT_SEC:-180}}"
+fi"""
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        return b""
+
+
+def _mapping(text: str) -> Mapping[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and 0 <= value <= 255 else None
