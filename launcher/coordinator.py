@@ -36,6 +36,7 @@ from launcher.journal import JournalWriter
 from launcher.optimizer import Ask, complete
 from launcher.policy import Cancel, Drop, End, Leave, Pause, Submit, Suggest, Wait
 from launcher.ports import Clock, Executor, Metrics, Outcome, Phase, Result, Run
+from launcher.standing import Standing
 from launcher.state import Attempt, Mode, State, Trial, apply
 from protein import Space
 
@@ -86,6 +87,7 @@ class Coordinator:
         self.config = from_mapping(state.config)
         self._journal = journal
         self._world = world
+        self._standing = Standing.of(self.config.sweep.goal, state)
         self._to_cancel = {
             trial.attempt.job_name
             for trial in state.live_trials
@@ -265,7 +267,7 @@ class Coordinator:
         trial = self.state.trials[action.trial]
         job = make_job(self.folder, self.config, self.state, trial, action.attempt, action.job_name)
         try:
-            views.write_trial(self.folder, self.config, self.state, trial)
+            views.write_trial(self.folder, self.config, self.state, trial, self._standing)
             views.write_job(self.folder, job)
             self._world.executor.submit(job)
         except ExecutorError as error:
@@ -405,7 +407,11 @@ class Coordinator:
         self._take(self._journal.append(event, self._world.clock.now()))
 
     def _take(self, record: Recorded) -> None:
-        self.state = apply(self.state, record)
+        before, self.state = self.state, apply(self.state, record)
+        number = getattr(record.event, "trial", None)
+        if number is not None:
+            trial = self.state.trials[number]
+            self._standing = self._standing.after(before.trials.get(number), trial)
         if isinstance(record.event, SweepEdited):
             self.config = from_mapping(record.event.config)
         self._world.watch(self.state, record)

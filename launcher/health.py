@@ -104,7 +104,7 @@ def _differences(folder: SweepFolder, state: State) -> Iterator[Finding]:
             hint = f"protein-sky resume {folder.name}" if not sweep.is_live(folder) else ""
             text = f"trial {trial.number} should run and does not; its result is still to be read"
             yield Finding("note", name, text, hint)
-    if state.live_trials and not sweep.is_live(folder):
+    if state.live and not sweep.is_live(folder):
         hint = f"protein-sky resume {folder.name}"
         yield Finding("note", folder.name, "trials run and no coordinator lives", hint)
 

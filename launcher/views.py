@@ -8,11 +8,10 @@ from typing import Any
 from launcher.config import SweepConfig, trial_config, trial_parameters
 from launcher.files import write_atomic
 from launcher.folder import SweepFolder
-from launcher.optimizer import observation
 from launcher.ports import Job
+from launcher.standing import Standing
 from launcher.state import State, Trial
 from launcher.sweepfile import yamlio
-from protein.pareto import pareto_front
 
 
 def write_sweep(folder: SweepFolder, config: SweepConfig, state: State) -> None:
@@ -21,7 +20,9 @@ def write_sweep(folder: SweepFolder, config: SweepConfig, state: State) -> None:
     _write(folder.path / "config.yaml", yamlio.dump({**facts, **config.to_mapping()}))
 
 
-def write_trial(folder: SweepFolder, config: SweepConfig, state: State, trial: Trial) -> None:
+def write_trial(
+    folder: SweepFolder, config: SweepConfig, state: State, trial: Trial, standing: Standing
+) -> None:
     """Write what a trial reads, and what people want to know about how it came to be."""
     run = folder.run(trial.run_id)
     (run / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -31,7 +32,7 @@ def write_trial(folder: SweepFolder, config: SweepConfig, state: State, trial: T
     _write(run / "train_config_overrides.yaml", yamlio.dump(overrides))
     suggestion = {"run_id": trial.run_id, "origin": trial.origin.value, "params": trial.params}
     _write(run / "protein_suggestion.yaml", yamlio.dump({**suggestion, "info": trial.info}))
-    _write(run / "protein_state.yaml", yamlio.dump(_optimizer_state(config, state)))
+    _write(run / "protein_state.yaml", yamlio.dump(_optimizer_state(config, state, standing)))
 
 
 def write_job(folder: SweepFolder, job: Job) -> None:
@@ -40,21 +41,19 @@ def write_job(folder: SweepFolder, job: Job) -> None:
     _write(folder.run(job.run_id) / f"dist_{job.name}.yaml", yamlio.dump(facts))
 
 
-def _optimizer_state(config: SweepConfig, state: State) -> dict[str, Any]:
+def _optimizer_state(config: SweepConfig, state: State, standing: Standing) -> dict[str, Any]:
     """Return what the optimizer knew: counts and the best of its Pareto front."""
-    observed = [o for o in map(observation, state.ordered) if o is not None]
-    front = pareto_front(observed, config.sweep.goal)
+    best = [state.trials[number] for _, _, number in standing.front[-FRONT_SHOWN:]]
     return {
         "method": config.sweep.method,
         "goal": config.sweep.goal,
         "seed": config.sweep.seed,
         "num_suggestions": len(state.trials),
-        "num_observations": len(observed),
-        "num_failures": sum(o.is_failure for o in observed),
-        "num_pending": len(state.open),
+        "num_observations": standing.observations,
+        "num_failures": standing.failures,
+        "num_pending": state.num_open,
         "pareto_front": [
-            {"score": o.score, "cost_seconds": o.cost, "params": dict(o.params)}
-            for o in front[-FRONT_SHOWN:]
+            {"score": t.score, "cost_seconds": t.cost_seconds, "params": t.params} for t in best
         ],
     }
 

@@ -241,7 +241,7 @@ def _eta_seconds(
 
 def _budget(config: SweepConfig, state: State, offer: Offer, now: float) -> dict[str, Any]:
     limits = config.budget
-    over = len(state.trials) - len(state.open)
+    over = len(state.trials) - state.num_open
     over_usd = sum([trial.cost_usd for trial in state.ordered if trial.state.is_over])
     per_trial = over_usd / over if over else None
     return {

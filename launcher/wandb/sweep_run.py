@@ -146,7 +146,7 @@ def row(config: SweepConfig, state: State) -> dict[str, Any]:
     found = best(observed, config.sweep.goal)
     numbers: dict[str, Any] = {
         "trials/suggested": len(states),
-        "trials/running": len(state.live_trials),
+        "trials/running": len(state.live),
         "trials/succeeded": states.count(TrialState.SUCCEEDED),
         "trials/failed": states.count(TrialState.FAILED),
         "spend/usd": state.settled_usd,

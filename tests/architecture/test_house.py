@@ -22,7 +22,7 @@ LAUNCHER_LAYERS = [
     {"config", "executors", "metrics", "early_stopping"},
     {"wandb.environment", "wandb.offline", "wandb.metrics", "wandb.sync"},
     {"objectives"},
-    {"budget", "edits", "optimizer", "enqueueing", "jobs", "views", "wandb.sweep_run"},
+    {"budget", "edits", "optimizer", "enqueueing", "jobs", "views", "standing", "wandb.sweep_run"},
     {"policy", "judging", "restore", "pages.status", "pages.wording", "notify"},
     {"coordinator", "pages.picture", "pages.figures"},
     {"pages.table", "pages.report", "sweep"},
