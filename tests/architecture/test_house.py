@@ -21,7 +21,7 @@ LAUNCHER_LAYERS = [
     {"sweepfile"},
     {"config", "executors", "metrics", "early_stopping"},
     {"wandb.environment", "wandb.offline", "wandb.metrics", "wandb.sync"},
-    {"objectives"},
+    {"objectives", "workdir"},
     {"budget", "edits", "optimizer", "enqueueing", "jobs", "views", "standing", "wandb.sweep_run"},
     {"policy", "judging", "restore", "pages.status", "pages.wording", "notify"},
     {"coordinator", "pages.picture", "pages.figures"},

@@ -27,6 +27,11 @@ _MODE = 0o100644 << 16
 _WHEEL = "Wheel-Version: 1.0\nGenerator: protein-sky\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
+def cache() -> Path:
+    """Return the folder in which wheels are kept: the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "protein-sky"
+
+
 def build(folder: Path) -> Path:
     """Write the wheel of the running code into `folder` unless it is there; return its path.
 
