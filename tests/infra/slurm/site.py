@@ -21,6 +21,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from tests.launcher.waiting import eventually
@@ -149,6 +150,12 @@ class Slurm:
         self._inside("node.sh", "up", name)
         self._until_nodes_are_up()
 
+    def restart_api_server(self) -> None:
+        """SIGKILL to SkyPilot's API server, and a new one on the same database and port."""
+        self._inside("api_server.sh", "kill")
+        self._inside("api_server.sh", "up")
+        self._until_server_answers()
+
     def logs(self) -> str:
         """The last lines of all logs."""
         paths = sorted((self.root / "log").iterdir())
@@ -157,7 +164,7 @@ class Slurm:
     def _inside(self, script: str, *args: str) -> None:
         site = Path(f"/proc/{self.process.pid}/ns")
         enter = ["nsenter", f"--mount={site / 'mnt'}", f"--pid={site / 'pid_for_children'}"]
-        command = [*enter, f"--uts={site / 'uts'}", self.root / "etc" / script, *args]
+        command = [*enter, f"--uts={site / 'uts'}", str(self.root / "etc" / script), *args]
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
 
     def _until_nodes_are_up(self) -> None:
@@ -197,7 +204,7 @@ def slurm_site() -> Iterator[Slurm]:
     try:
         api_port = _lay_out(root)
         env = _environment(root, api_port)
-        command = ["setpriv", "--pdeathsig", "KILL", *UNSHARE, root / "etc" / "site.sh"]
+        command = ["setpriv", "--pdeathsig", "KILL", *UNSHARE, str(root / "etc" / "site.sh")]
         with (root / "log" / "site.log").open("wb") as log:
             process = subprocess.Popen(
                 command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -244,7 +251,18 @@ def _install_packages() -> None:
 def _lay_out(root: Path) -> int:
     """Write all that the site reads; the port of the API server."""
     root.chmod(0o755)
-    for folder in ("etc", "log", "state", "spool", "nodes", "node", "dev", "account", "shared"):
+    for folder in (
+        "etc",
+        "log",
+        "state",
+        "spool",
+        "nodes",
+        "node",
+        "dev",
+        "tmp",
+        "account",
+        "shared",
+    ):
         (root / folder).mkdir(mode=0o755)
     for folder in ("munge", "ssh"):
         (root / folder).mkdir(mode=0o755)
@@ -258,21 +276,25 @@ def _lay_out(root: Path) -> int:
         "PYTHON_HOME": sys.base_prefix,
         "SITE_PACKAGES": sysconfig.get_path("purelib"),
     }
+    _patch_skypilot(root / "sky", known)
     for file in FILES.iterdir():
         _write(root / "etc" / file.name, _filled(file.read_text(), known))
     _write(root / "home" / ".slurm" / "config", (root / "etc" / "login").read_text())
     _write(root / "home" / ".sky" / "config.yaml", (root / "etc" / "sky_config.yaml").read_text())
     for name, text in CATALOGUE.items():
         _write(root / "home" / ".sky" / "catalogs" / "v8" / "common" / name, text)
+    # SkyPilot packs itself for the nodes, with pip, unless it finds a package newer than its code.
+    _write(
+        root / "home" / ".sky" / "wheels" / "none" / f"skypilot-{version('skypilot')}-any.whl", ""
+    )
     for number in range(8):
         (root / "dev" / f"gpu{number}").touch()
     (root / "munge" / "key").write_bytes(os.urandom(128))
     (root / "munge" / "key").chmod(0o600)
     for key in ("host", "id"):
-        make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", root / "ssh" / key]
+        make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(root / "ssh" / key)]
         subprocess.run(make, check=True)
     shutil.copy(root / "ssh" / "id.pub", root / "ssh" / "authorized_keys")
-    _patch_skypilot(root / "sky", known)
     return int(ports["API_PORT"])
 
 
@@ -283,7 +305,8 @@ def _patch_skypilot(copy: Path, known: Mapping[str, str]) -> None:
         text = path.read_text()
         assert text.count(old) == 1, f"SkyPilot has changed: {old!r} is not once in {name}"
         path.write_text(text.replace(old, _filled(new, known)))
-    compiled = [sys.executable, "-m", "compileall", "-q", *{copy / name for name, _, _ in PATCHES}]
+    changed = sorted({str(copy / name) for name, _, _ in PATCHES})
+    compiled = [sys.executable, "-m", "compileall", "-q", *changed]
     subprocess.run(compiled, check=True, env=_without(os.environ, "PYTHON"))
 
 
@@ -295,6 +318,7 @@ def _environment(root: Path, api_port: int) -> dict[str, str]:
         "SKYPILOT_API_SERVER_LOCAL_PORT": str(api_port),
         "SKYPILOT_DISABLE_USAGE_COLLECTION": "1",
         "SLURM_CONF": str(root / "etc" / "slurm.conf"),
+        "TMPDIR": str(root / "tmp"),
     }
 
 

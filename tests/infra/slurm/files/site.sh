@@ -30,5 +30,5 @@ munged --key-file="$root/munge/key" --socket="$root/munge/sock" --pid-file="$roo
 slurmctld -f "$root/etc/slurm.conf"
 /usr/sbin/sshd -f "$root/etc/sshd_config" -E "$root/log/sshd.log"
 for node in sn1 sn2; do "$root/etc/node.sh" up $node; done
-"$root/etc/api_server.sh"
+"$root/etc/api_server.sh" up
 while :; do sleep 1000; done & while :; do wait || :; done  # reap what is left behind
