@@ -19,14 +19,12 @@ class Offer:
     """What the executor can give: the price of one trial's machines together, and how many fit.
 
     `gpus` counts those of one trial over all its nodes. `parallel` is the executor's own limit.
-    `starting`: how many jobs may wait for their machines at once. `overhead_seconds`: the longest
-    that machines are paid for before and after a program runs on them.
+    `overhead_seconds`: the longest that machines are paid for before and after a program runs.
     """
 
     price_usd_per_hour: float = 0.0
     gpus: int = 0
     parallel: int = 1
-    starting: int | None = None
     overhead_seconds: float = 0.0
 
 

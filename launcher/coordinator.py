@@ -5,7 +5,7 @@ go on: an intent is committed before each act, and each act can be repeated.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import assert_never
@@ -46,6 +46,9 @@ Watch = Callable[[State, Recorded | None], None]
 Notice = Callable[[str], None]
 """Called with what the user should know and no event says, such as trouble with the disk."""
 
+Release = Callable[[], Sequence[str]]
+"""Gives back machines that wait for further trials; returns those that would not go."""
+
 LOG_LINES = 60
 """How much of a failed trial's log is searched for the reason."""
 
@@ -67,6 +70,7 @@ class World:
     ask: Ask
     watch: Watch = field(default=lambda _state, _event: None)
     notice: Notice = field(default=lambda _text: None)
+    release: Release = field(default=tuple)
     poll_seconds: float = 1.0
     result_grace_seconds: float = 0.0
     host: str = ""
@@ -384,9 +388,9 @@ class Coordinator:
         """Whether a program that ended well may still hand its metric in."""
         if outcome.phase is not Phase.EXITED or outcome.exit_code != 0:
             return False
-        if result is not None and self.config.sweep.metric in result.metrics:
+        if metrics.is_whole(self.config, result):
             return False
-        if getattr(self._world.metrics, "problem", ""):
+        if self._world.metrics.problem:
             return True  # a source is away: what only it knows is late, not missing
         ended_at = outcome.ended_at if outcome.ended_at is not None else now
         return now - ended_at < self._world.result_grace_seconds

@@ -187,9 +187,6 @@ def _next_start(config: SweepConfig, state: State, offer: Offer, now: float) -> 
     """Return what to start next if a slot is free and no delay runs; budgets are not looked at."""
     if len(state.live) >= parallelism(config, offer) or now < _resting_until(config, state):
         return None
-    starting = sum(t.attempt is None or t.attempt.started_at is None for t in state.live_trials)
-    if offer.starting is not None and starting >= offer.starting:
-        return None
     for trial in state.waiting_trials:
         if trial.retry_at is None or trial.retry_at <= now:
             return _submit(config, state, offer, trial)

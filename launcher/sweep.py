@@ -16,7 +16,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from launcher import __version__, inbox, notify, policy, trainlog
+from launcher import __version__, clouds, inbox, notify, policy, trainlog
 from launcher.budget import Offer
 from launcher.config import SweepConfig, from_mapping
 from launcher.coordinator import Coordinator, Notice, Watch, World
@@ -41,11 +41,16 @@ from launcher.optimizer import Recall, asking, observations
 from launcher.restore import Restored
 from launcher.restore import restore as rebuild
 from launcher.state import State, fold
-from launcher.wandb.environment import check_access, resolve_mode
+from launcher.wandb.access import check_access
+from launcher.wandb.environment import resolve_mode
 from launcher.wandb.metrics import metrics_of
 from launcher.wandb.sweep_run import shown_in_wandb
 from protein.observation import Observation
 from protein.space import Space
+
+CLOUD_POLL_SECONDS = 3.0
+LATE_SUMMARY_SECONDS = 180.0
+"""W&B may show what a run reported minutes after it ended."""
 
 LOCAL_POLL_SECONDS = 0.25
 """Looking at a local process costs a few system calls."""
@@ -145,7 +150,22 @@ def run(folder: SweepFolder, config: SweepConfig, watch: Watch, notice: Notice) 
         with shown_in_wandb(folder, recorded, state.sweep_id, notice) as page:
             everyone = _all_of(watch, messenger, page)
             world = replace(connect(folder, recorded), watch=everyone, notice=notice)
-            return Coordinator(folder, journal, state, world).run()
+            ended = Coordinator(folder, journal, state, world).run()
+            _give_back(ended, world)
+            return ended
+
+
+def _give_back(state: State, world: World) -> None:
+    """Give machines back that are kept for further trials, now that none will come."""
+    if state.live:
+        return
+    try:
+        left = world.release()
+    except ExecutorError as error:
+        world.notice(f"machines could not be given back: {error.message}")
+        return
+    for name in left:
+        world.notice(f"{name} is still there; it goes by itself when it has been idle")
 
 
 def _all_of(*watches: Watch) -> Watch:
@@ -191,7 +211,7 @@ def restore(folder: SweepFolder) -> Restored:
     lock = Lock(folder.lock)
     lock.acquire()
     try:
-        return rebuild(folder, offer_of)
+        return rebuild(folder, lambda config: offer_of(folder, config))
     finally:
         lock.release()
 
@@ -201,7 +221,7 @@ def connect(folder: SweepFolder, config: SweepConfig) -> World:
 
     Raises UsageError for a cloud that this version cannot reach.
     """
-    cloud, offer = config.execution.cloud, offer_of(config)
+    cloud, offer = config.execution.cloud, offer_of(folder, config)
     earlier = [_taught_by(name, config) for name in config.sweep.warm_start]
     metrics = RunFolderMetrics() if cloud == "simulated" else metrics_of(config, time.time)
     if cloud == "local":
@@ -232,9 +252,19 @@ def connect(folder: SweepFolder, config: SweepConfig) -> World:
             host=socket.gethostname(),
             pid=os.getpid(),
         )
-    raise UsageError(
-        f"execution.cloud: this version runs trials on 'local' and 'simulated', not on {cloud!r}",
-        hint="add --cloud local to run the sweep on this machine",
+    prefix = policy.job_prefix(config, read(folder))
+    on_sky = clouds.executor(folder.path, config, prefix)
+    return World(
+        on_sky,
+        metrics,
+        SystemClock(),
+        offer,
+        asking(earlier),
+        release=on_sky.release,
+        poll_seconds=CLOUD_POLL_SECONDS,
+        result_grace_seconds=LATE_SUMMARY_SECONDS if resolve_mode(config) == "online" else 0.0,
+        host=socket.gethostname(),
+        pid=os.getpid(),
     )
 
 
@@ -251,12 +281,17 @@ def _taught_by(name: str, config: SweepConfig) -> list[Observation]:
     return [replace(o, score=None if o.score is None else -o.score) for o in known]
 
 
-def offer_of(config: SweepConfig) -> Offer:
-    """Return what the sweep's executor can give."""
+def offer_of(folder: SweepFolder, config: SweepConfig) -> Offer:
+    """Return what the sweep's executor can give.
+
+    Raises UsageError where SkyPilot cannot say what the sweep's machines cost.
+    """
     if config.execution.cloud == "local":
         price = config.execution.price_usd_per_hour or 0.0  # this machine is paid for
         return Offer(price_usd_per_hour=price, parallel=usable_cores())
-    return Offer(parallel=8)
+    if config.execution.cloud == "simulated":
+        return Offer(parallel=8)
+    return clouds.offer(folder.path, config)
 
 
 def usable_cores() -> int:

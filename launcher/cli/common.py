@@ -40,7 +40,7 @@ def document(folder: "SweepFolder") -> dict[str, Any]:
     return status_document(
         config,
         state,
-        offer=sweep.offer_of(config),
+        offer=sweep.offer_of(folder, config),
         now=time.time(),
         is_live=sweep.is_live(folder),
     )

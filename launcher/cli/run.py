@@ -118,7 +118,7 @@ def run(folder: "SweepFolder", config: "SweepConfig", *, is_asking: bool) -> int
     while choice == "continue":
         try:
             with view_on(console()) as view:
-                showing = _Showing(view)
+                showing = _Showing(folder, view)
                 sweep.run(folder, config, showing, _notice)
                 showing.show()
             return _conclude(folder)
@@ -126,7 +126,7 @@ def run(folder: "SweepFolder", config: "SweepConfig", *, is_asking: bool) -> int
             choice = _ask_how_to_leave() if is_asking and sys.stdin.isatty() else "leave"
     if choice == "end":
         with view_on(console()) as view:
-            sweep.interrupt(folder, _Showing(view))
+            sweep.interrupt(folder, _Showing(folder, view))
         click.echo("The running trials were ended; they start again on resume.", err=True)
     else:
         click.echo("Running trials go on by themselves.", err=True)
@@ -149,7 +149,8 @@ class _Showing:
     Nothing is lost in between: a view tells everything that has changed since it last looked.
     """
 
-    def __init__(self, view: "LiveView | PlainView") -> None:
+    def __init__(self, folder: "SweepFolder", view: "LiveView | PlainView") -> None:
+        self._folder = folder
         self._view = view
         self._shown_at = 0.0
         self._latest: State | None = None
@@ -167,7 +168,7 @@ class _Showing:
 
         if self._latest is not None:
             config = from_mapping(self._latest.config)
-            offer = sweep.offer_of(config)
+            offer = sweep.offer_of(self._folder, config)
             now = time.time()
             self._view.update(document(config, self._latest, offer=offer, now=now, is_live=True))
             self._shown_at = time.monotonic()

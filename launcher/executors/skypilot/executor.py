@@ -77,7 +77,7 @@ class Settings:
 
     `task`: the user's task as SkyPilot's mapping, all but its run section. `workers`: clusters
     that are used again. `storage`: a folder on the machines that outlives them. `prefix`: what the
-    names of the sweep's jobs begin with.
+    names of the sweep's jobs begin with. `launches`: how many launches may be under way at once.
     """
 
     placing: Placing
@@ -87,6 +87,7 @@ class Settings:
     idle_minutes: int = 10
     storage: str | None = None
     pool: str | None = None
+    launches: int = 4
     look_seconds: float = LOOK_SECONDS
 
 
@@ -114,6 +115,7 @@ class _Memory:
 
     looks: dict[str | None, _Look] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)  # not placed yet: they may be asked again
+    queue: list[str] = field(default_factory=list)  # of them, those not asked for yet
     ending_at: dict[str, float] = field(default_factory=dict)
     fetches: dict[str, _Fetch] = field(default_factory=dict)
     census: str | None = None  # the request that counts the clusters that are really there
@@ -160,7 +162,10 @@ class SkyPilotExecutor:
             else:
                 call = self._call(job, entry.cluster)
             self._memory.jobs[job.name] = job
-            self._start(entry, call)
+            if isinstance(call, Exec) or self._may_launch():
+                self._start(entry, call)
+            else:
+                self._memory.queue.append(job.name)
 
     def poll(self, names: Sequence[str]) -> Mapping[str, Outcome]:
         """Answer from what SkyPilot has said until now, and ask it for news."""
@@ -291,6 +296,25 @@ class SkyPilotExecutor:
         except OSError as error:
             raise ExecutorError(f"job {job.name} cannot be written down: {error}") from error
 
+    def _may_launch(self) -> bool:
+        """Whether SkyPilot is not busy enough with launches of ours."""
+        under_way = sum(e.request_id is not None and e.job_id is None for e in self._ledger.open())
+        return under_way < self._settings.launches
+
+    def _launch_next(self) -> None:
+        """Ask for jobs that waited until SkyPilot had launched others."""
+        queue = self._memory.queue
+        while queue and self._may_launch():
+            name = queue.pop(0)
+            entry, job = self._ledger.get(name), self._memory.jobs.get(name)
+            if entry is not None and job is not None and entry.outcome is None:
+                try:
+                    self._start(entry, self._call(job, entry.cluster))
+                except ExecutorError as error:
+                    cause = Cause.LAUNCH_ERROR
+                    outcome = Outcome(Phase.LOST, detail=error.message, cause=cause)
+                    self._close(self._ledger.put(entry), outcome)
+
     def _start(self, entry: Entry, call: Call) -> None:
         """Ask for a job, and remember the request. What we are not sure of is looked for later."""
         try:
@@ -316,6 +340,7 @@ class SkyPilotExecutor:
             return
         try:
             self._take_places(entries)
+            self._launch_next()
             self._take_looks()
             self._ask_looks([e for e in self._ledger.open() if e.job_id is not None])
         except OSError as error:
@@ -338,6 +363,8 @@ class SkyPilotExecutor:
         """Learn where jobs have been placed, or why they have not."""
         unheard = [e for e in entries if e.request_id is None]
         for entry in unheard:
+            if entry.name in self._memory.queue:
+                continue
             if request_id := self._sky.find(entry.name):
                 self._put(entry, request_id=request_id)
             elif self._now() - entry.asked_at > UNHEARD_SECONDS:
@@ -569,7 +596,10 @@ class SkyPilotExecutor:
     def _end(self, entry: Entry) -> None:
         """Ask for the end of a job, wherever it stands."""
         self._memory.ending_at[entry.name] = self._now()
-        if entry.job_id is None:
+        if entry.name in self._memory.queue:
+            self._memory.queue.remove(entry.name)
+            self._close(entry, Outcome(Phase.KILLED, ended_at=self._now(), detail="cancelled"))
+        elif entry.job_id is None:
             if entry.request_id is not None:
                 self._sky.ask(CancelRequest(entry.request_id))
             if entry.cluster is not None and not self._others_on(entry):

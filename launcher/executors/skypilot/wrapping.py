@@ -56,7 +56,7 @@ def run_section(job: Job, *, storage: str | None, is_guarded: bool) -> str:
     disk. `is_guarded`: the job never starts twice on one cluster. Raises OSError for inputs that
     cannot be read, ValueError for inputs that are too large.
     """
-    root = shlex.quote(storage) if storage else '"$HOME/.protein-sky/runs"'
+    root = _bash_path(storage or "~/.protein-sky/runs")
     limit = job.timeout_seconds or 0
     again = "exit 0" if is_guarded else ":"
     return f"""\
@@ -145,6 +145,12 @@ def unpack(files: bytes, run_dir: Path) -> None:
                 archive.extract(member, run_dir, filter="data")
     except (tarfile.TarError, EOFError, ValueError):
         return
+
+
+def _bash_path(path: str) -> str:
+    """Return a path as a word of bash; "~/" is the machine's own home."""
+    home, tilde, rest = path.partition("~/")
+    return f'"$HOME"/{shlex.quote(rest)}' if tilde and not home else shlex.quote(path)
 
 
 def _packed_inputs(run_dir: Path) -> str:
