@@ -24,17 +24,6 @@ NAMED_FOLDERS = 5
 IGNORE_FILES = (".gitignore", ".skyignore")
 
 
-def sent_folder(config: SweepConfig) -> Path | None:
-    """Return the folder that trials on other machines get; None where they need none.
-
-    It is the task's `workdir`, else the folder where the sweep was launched, unless the trials run
-    the trainer that comes with protein-sky.
-    """
-    if config.task.workdir is not None:
-        return Path(config.task.workdir)
-    return None if "-m trainer" in config.task.run else Path.cwd()
-
-
 def sizes(folder: Path) -> Iterator[tuple[Path, int]]:
     """Yield the files that are sent, by their paths inside, and their bytes."""
     is_own = (folder / ".skyignore").is_file()

@@ -1,4 +1,4 @@
-"""Finds sweep and hardware files: the user's own by path, ours by name from any folder.
+"""Finds sweep, hardware and task files: the user's own by path, ours by name from any folder.
 
 Ours lie in `configs/` and `sky/` beside the package in a checkout or an editable install, and in
 `launcher/shipped/` in a wheel.
@@ -13,7 +13,7 @@ from typing import Literal
 from launcher.errors import Problem
 from launcher.sweepfile.yamlio import Place, shown
 
-Kind = Literal["sweep", "hardware"]
+Kind = Literal["sweep", "hardware", "task"]
 SUFFIXES = (".yaml", ".yml")
 
 
@@ -35,14 +35,15 @@ def _shipped(name: str) -> Path:
 
 def shipped_names(kind: Kind) -> list[str]:
     """Give the names of the shipped files of one kind."""
-    return sorted(path.stem for path in (shipped_configs() / kind).glob("*.yaml"))
+    folder = shipped_tasks() if kind == "task" else shipped_configs() / kind
+    return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
 def find(kind: Kind, name: str, *, base: Path | None = None) -> Path | Problem:
     """Find a file by its path, or by a name such as `demo_sweep` or `sweep/demo_sweep`.
 
-    A path counts from `base`, then from here; a name is looked up in `configs/` there, then among
-    ours.
+    A path counts from `base`, then from here; a name is looked up in `configs/` there (a task's in
+    `sky/`), then among ours.
     """
     if not name.strip():
         return Place(Path(kind)).problem("", f"no {kind} file is named", _offers(kind, name))
@@ -72,12 +73,14 @@ def _candidates(kind: Kind, name: str, base: Path) -> Iterator[Path]:
     for folder in dict.fromkeys((base, Path())):
         yield folder / given
         yield from _with_suffixes(folder / given)
-    stem = name.removesuffix(".yaml").removesuffix(".yml")
-    inner = Path(stem.removeprefix("./").removeprefix("configs/").removeprefix(f"{kind}/"))
+    stem = name.removesuffix(".yaml").removesuffix(".yml").removeprefix("./")
+    home = "sky" if kind == "task" else f"configs/{kind}"
+    inner = Path(stem.removeprefix("configs/").removeprefix(f"{Path(home).name}/"))
     if inner.is_absolute() or ".." in inner.parts:
         return
-    for configs in (base / "configs", Path("configs"), shipped_configs()):
-        yield from _with_suffixes(configs / kind / inner)
+    ours = shipped_tasks() if kind == "task" else shipped_configs() / kind
+    for folder in (base / home, Path(home), ours):
+        yield from _with_suffixes(folder / inner)
 
 
 def _with_suffixes(path: Path) -> Iterator[Path]:

@@ -18,6 +18,7 @@ from launcher.errors import Problem
 from launcher.sweepfile import catalogue, yamlio
 from launcher.sweepfile.choices import choices, constraints, cost_parameter
 from launcher.sweepfile.complaints import complaints, kind_of, safe_name, where_it_belongs
+from launcher.sweepfile.machines import machine_problems, settled, with_workdir
 from launcher.sweepfile.overrides import COMMAND_LINE, Override, parse_overrides, put, take
 from launcher.sweepfile.parameters import (
     Flat,
@@ -133,8 +134,10 @@ def _config(
             root = put(root, override.path, override.node)
     problems.extend(_not_finite(root, ()))
     root = _with_parameters(root, ranges, values, problems)
-    root = _with_name_and_tags(spelled_out(root, problems), path, overrides)
+    root = with_workdir(spelled_out(settled(root), problems))
+    root = _with_name_and_tags(root, path, overrides)
     problems.extend(choices(root))
+    problems.extend(machine_problems(root))
     if "source" in root.entries:
         place = root.entries["source"].key_place
         problems.append(place.problem("source", "is no key here", where_it_belongs(["source"])))

@@ -71,6 +71,10 @@ class SweepSection(Section):
         default=5, ge=1, le=100_000, description="trials of the first design"
     )
     seed: int = Field(default=0, ge=0, lt=2**63, description="of everything random in the search")
+    cost: Literal["trial", "wandb", "machine"] = Field(
+        default="trial",
+        description="what measures a trial's cost: itself, W&B's run time, or the machine's clock",
+    )
     cost_parameter: Line | None = Field(
         default=None, description="the parameter that sets the cost"
     )
@@ -143,8 +147,8 @@ class ExecutionSection(Section):
         default=None, description="spot or on demand; null: as the resources say"
     )
     mode: Mode = Field(default="auto", description="how SkyPilot is used; auto suits the cloud")
-    pool: Annotated[str, StringConstraints(pattern=POOL_PATTERN)] | bool | None = Field(
-        default=None, description="workers that managed jobs share; true: one of the sweep's own"
+    pool: Annotated[str, StringConstraints(pattern=POOL_PATTERN)] | None = Field(
+        default=None, description="a pool of SkyPilot's whose workers managed jobs share"
     )
     storage: Line | None = Field(
         default=None, description="what all machines share; null: run folders stay on the machine"

@@ -132,10 +132,10 @@ def with_task_file(root: Node, source: Path, problems: Problems) -> Node | None:
     task = root.entries.get("task")
     if task is None or not isinstance(task.value, str):
         return root
-    path = base_folder(task, source) / task.value
-    if not catalogue.is_file(path):
-        hint = "the path of a SkyPilot task, or {run: python train.py}"
+    path = catalogue.find("task", task.value, base=base_folder(task, source))
+    if isinstance(path, Problem):
         message = f"no such file {shown(task.value)!r}"
+        hint = path.hint if "did you mean" in path.hint else f"or {{run: …}}; {path.hint}"
         problems.append(task.place.problem("task", message, hint))
         return None
     parsed = yamlio.read(path, label=catalogue.label(path))

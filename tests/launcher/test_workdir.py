@@ -129,13 +129,3 @@ def test_nothing_is_remembered_where_there_is_no_git(tmp_path: Path) -> None:
     (tmp_path / "code").mkdir()
     workdir.record(a_config(task={"workdir": str(tmp_path / "code")}), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["code"]
-
-
-def test_the_shipped_trainer_needs_no_folder_and_a_program_needs_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert workdir.sent_folder(a_config(task={"run": "python -m trainer"})) is None
-    assert workdir.sent_folder(a_config(task={"run": "python train.py"})) == tmp_path
-    given = a_config(task={"run": "python -m trainer", "workdir": "/somewhere"})
-    assert workdir.sent_folder(given) == Path("/somewhere")
