@@ -315,6 +315,7 @@ def _environment(root: Path, api_port: int) -> dict[str, str]:
         **_without(os.environ, *NOT_INHERITED),
         "HOME": str(root / "home"),
         "PATH": f"{sys.prefix}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+        "PYTHONUNBUFFERED": "1",
         "SKYPILOT_API_SERVER_LOCAL_PORT": str(api_port),
         "SKYPILOT_DISABLE_USAGE_COLLECTION": "1",
         "SLURM_CONF": str(root / "etc" / "slurm.conf"),

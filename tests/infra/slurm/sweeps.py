@@ -1,0 +1,179 @@
+"""Sweeps that are launched on the site as a user would, and what can be seen of them."""
+
+import json
+import shutil
+import signal
+import subprocess
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.infra.slurm.site import Slurm
+from tests.launcher.waiting import eventually
+
+PROGRAMS = Path(__file__).parent / "programs"
+SOON, LONG = 300.0, 800.0  # seconds for a step, for a sweep: on an idle machine a tenth
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of `programs/trial.py`, as it was seen by the program itself."""
+
+    trial: int
+    attempt: int
+    from_step: int
+    node: str
+    allocation: int
+
+
+@dataclass
+class SlurmSweep:
+    """One sweep: its file, its coordinator's process, and the evidence that its trials leave."""
+
+    slurm: Slurm
+    name: str
+    coordinator: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def folder(self) -> Path:
+        return self.slurm.home / self.name
+
+    @property
+    def evidence(self) -> Path:
+        return self.slurm.shared / self.name
+
+    def write(self, **changes: Any) -> None:
+        """Write the sweep file: `programs/trial.py`, one trial per case, and the changes."""
+        shutil.copytree(PROGRAMS, self.folder / "programs")
+        for folder in (self.evidence, self.evidence / "storage"):
+            folder.mkdir()
+            folder.chmod(0o777)
+        cases = changes.pop("cases", ["plain"])
+        execution = {
+            "infra": "slurm/loopback",
+            "storage": str(self.evidence / "storage"),
+            "retry_delay_seconds": 1,
+            "max_consecutive_failures": None,
+            **changes.pop("execution", {}),
+        }
+        task = {
+            "run": "python3 trial.py",
+            "workdir": str(self.folder / "programs"),
+            "resources": {"cpus": 2},
+            "envs": {"EVIDENCE": str(self.evidence)},
+            **changes.pop("task", {}),
+        }
+        sweep = {
+            "metric": "score",
+            "goal": "maximize",
+            "method": "grid",
+            "parameters": {"case": {"values": cases}},
+        }
+        document = {"trials": len(cases), "sweep": sweep, "task": task, "execution": execution}
+        (self.folder / f"{self.name}.yaml").write_text(yaml.safe_dump({**document, **changes}))
+
+    def launch(self) -> None:
+        self._coordinate("launch", f"{self.name}.yaml", "--cloud", "slurm", "--yes")
+
+    def resume(self) -> None:
+        self._coordinate("resume", self.name, "--yes")
+
+    def kill(self) -> None:
+        """SIGKILL to the coordinator, and to nothing else."""
+        assert self.coordinator is not None
+        assert self.coordinator.poll() is None, f"it has ended before:\n{self.said()}"
+        self.coordinator.send_signal(signal.SIGKILL)
+        self.coordinator.wait()
+
+    def wait(self, seconds: float = LONG) -> int:
+        """The coordinator's exit code."""
+        assert self.coordinator is not None
+        return self.coordinator.wait(timeout=seconds)
+
+    def command(self, *args: str) -> str:
+        """What a command of protein-sky prints."""
+        done = subprocess.run(
+            ["protein-sky", *args],
+            cwd=self.folder,
+            env=self.slurm.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LONG,
+        )
+        assert done.returncode == 0, f"{args} exits {done.returncode}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def status(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.command("status", self.name, "--json"))
+        return document
+
+    def trials(self) -> dict[str, dict[str, Any]]:
+        """Trials by their case."""
+        return {trial["params"]["case"]: trial for trial in self.status()["trials"]}
+
+    def starts(self) -> list[Start]:
+        try:
+            lines = (self.evidence / "starts").read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        fields = (line.split() for line in lines)
+        return [Start(int(t), int(a), int(s), node, int(job)) for t, a, s, node, job in fields]
+
+    def started_twice(self) -> list[tuple[int, int]]:
+        counts = Counter((start.trial, start.attempt) for start in self.starts())
+        return [attempt for attempt, count in counts.items() if count > 1]
+
+    def release(self) -> None:
+        """Let the trials of case `waits` end."""
+        (self.evidence / "release").touch()
+
+    def until_checkpoint(self) -> None:
+        """A trial has written one."""
+        runs = self.evidence / "storage"
+        eventually(lambda: list(runs.glob("*/checkpoints/step")), seconds=SOON)
+
+    def allocations(self, *states: str) -> list[int]:
+        """The sweep's jobs in Slurm, of all states or of some."""
+        jobs = [job for job in self.slurm.squeue() if self.name in job.name]
+        return [job.number for job in jobs if not states or job.state in states]
+
+    def until_started(self, *, trial: int = 1, attempt: int = 1, times: int = 1) -> Start:
+        """The last start of an attempt, when it has happened so often."""
+
+        def seen() -> list[Start]:
+            assert self.coordinator is not None
+            assert self.coordinator.poll() is None, f"it has ended:\n{self.said()}"
+            starts = [s for s in self.starts() if (s.trial, s.attempt) == (trial, attempt)]
+            return starts if len(starts) >= times else []
+
+        return eventually(seen, seconds=SOON)[-1]
+
+    def said(self) -> str:
+        """What the coordinators have printed."""
+        return (self.folder / "coordinator.log").read_text(errors="replace")[-6000:]
+
+    def end(self) -> None:
+        """Leave nothing: for the end of a test, however it went."""
+        if self.coordinator is not None and self.coordinator.poll() is None:
+            self.coordinator.kill()
+            self.coordinator.wait()
+        for number in self.allocations():
+            self.slurm.scancel(number)
+
+    def _coordinate(self, *args: str) -> None:
+        with (self.folder / "coordinator.log").open("ab") as log:
+            log.write(f"--- {' '.join(args)}\n".encode())
+            log.flush()
+            self.coordinator = subprocess.Popen(
+                ["protein-sky", *args],
+                cwd=self.folder,
+                env=self.slurm.env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )

@@ -1,0 +1,61 @@
+"""The other ways to place a trial: on a cluster of its own, and as a managed job."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.infra.slurm.site import NODES, Slurm
+from tests.infra.slurm.sweeps import SOON, SlurmSweep
+from tests.launcher.waiting import eventually
+
+pytestmark = [pytest.mark.infra, pytest.mark.timeout(1800)]
+
+
+@pytest.fixture
+def new_sweep(slurm: Slurm) -> Iterator[Callable[[str], SlurmSweep]]:
+    sweeps: list[SlurmSweep] = []
+
+    def new(name: str) -> SlurmSweep:
+        sweeps.append(SlurmSweep(slurm, name))
+        return sweeps[-1]
+
+    yield new
+    for sweep in sweeps:
+        sweep.end()
+
+
+def test_two_nodes_are_one_trial_on_a_cluster_of_its_own(
+    slurm: Slurm, new_sweep: Callable[[str], SlurmSweep]
+) -> None:
+    """Torch's all-reduce over gloo says what both have given."""
+    sweep = new_sweep("both")
+    sweep.write(
+        task={"run": f"{slurm.python} all_reduce.py", "num_nodes": 2},
+        execution={"mode": "cluster_per_trial"},
+    )
+    sweep.launch()
+    assert sweep.wait() == 0, sweep.said()
+    trial = sweep.trials()["plain"]
+    assert trial["score"] == 3.0, sweep.command("logs", sweep.name, "1")
+    assert trial["metrics"]["hosts"] == len(NODES)
+    eventually(lambda: not sweep.allocations(), seconds=SOON)
+
+
+def test_a_managed_job_is_recovered_by_skypilot_from_its_checkpoint(
+    slurm: Slurm, new_sweep: Callable[[str], SlurmSweep]
+) -> None:
+    """To us it is one attempt: SkyPilot starts it again by itself."""
+    sweep = new_sweep("managed")
+    sweep.write(cases=["waits"], execution={"mode": "managed_jobs"})
+    sweep.launch()
+    first = sweep.until_started()
+    sweep.until_checkpoint()
+    slurm.scancel(first.allocation)
+    again = sweep.until_started(times=2)
+    assert again.from_step > 0
+    sweep.release()
+    assert sweep.wait() == 0, sweep.said()
+    trial = sweep.trials()["waits"]
+    assert trial["state"] == "succeeded"
+    assert len(trial["attempts"]) == 1
+    eventually(lambda: not sweep.allocations(), seconds=SOON)
