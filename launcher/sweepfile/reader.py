@@ -18,7 +18,7 @@ from launcher.errors import Problem
 from launcher.sweepfile import catalogue, yamlio
 from launcher.sweepfile.choices import choices, constraints, cost_parameter
 from launcher.sweepfile.complaints import complaints, kind_of, safe_name, where_it_belongs
-from launcher.sweepfile.machines import machine_problems, settled, with_workdir
+from launcher.sweepfile.machines import is_on_skypilot, machine_problems, settled, with_workdir
 from launcher.sweepfile.overrides import COMMAND_LINE, Override, parse_overrides, put, take
 from launcher.sweepfile.parameters import (
     Flat,
@@ -29,7 +29,12 @@ from launcher.sweepfile.parameters import (
     space_problems,
 )
 from launcher.sweepfile.schema import LAUNCHER_KEYS, SweepConfig
-from launcher.sweepfile.sections import spelled_out, with_hardware_file, with_task_file
+from launcher.sweepfile.sections import (
+    spelled_out,
+    with_default_task,
+    with_hardware_file,
+    with_task_file,
+)
 from launcher.sweepfile.wandb_keys import without_wandb_keys
 from launcher.sweepfile.wandb_sweep import from_wandb, is_wandb_sweep
 from launcher.sweepfile.yamlio import Node, Place
@@ -132,9 +137,12 @@ def _config(
     for override in sections:
         if len(override.path) > 1 and override not in ranges:
             root = put(root, override.path, override.node)
+    root = settled(root)
+    if is_on_skypilot(root):
+        root = with_default_task(root, problems)
     problems.extend(_not_finite(root, ()))
     root = _with_parameters(root, ranges, values, problems)
-    root = with_workdir(spelled_out(settled(root), problems))
+    root = with_workdir(spelled_out(root, problems))
     root = _with_name_and_tags(root, path, overrides)
     problems.extend(choices(root))
     problems.extend(machine_problems(root))

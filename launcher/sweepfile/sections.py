@@ -148,6 +148,23 @@ def with_task_file(root: Node, source: Path, problems: Problems) -> Node | None:
     return root.with_entries({**root.entries, "task": replace(parsed.node, key=task.key)})
 
 
+def with_default_task(root: Node, problems: Problems) -> Node:
+    """Read the shipped task for a sweep that does not say what its trials run.
+
+    It brings the trainer to machines that know nothing of it; what the sweep says, counts.
+    """
+    task = root.entries.get("task") or Node({}, root.place)
+    if "run" in task.entries or not (task.is_mapping or task.value is None):
+        return root
+    path = catalogue.shipped_tasks() / "trial.yaml"
+    parsed = yamlio.read(path, label=catalogue.label(path))
+    problems.extend(parsed.problems)
+    shipped = {} if parsed.node is None else parsed.node.entries
+    return root.with_entries(
+        {**root.entries, "task": task.with_entries({**shipped, **task.entries})}
+    )
+
+
 def with_hardware_file(root: Node, source: Path, problems: Problems) -> Node:
     """Read `hardware: macbook`, or a path."""
     hardware = root.entries.get("hardware")

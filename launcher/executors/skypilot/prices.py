@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from launcher.errors import ExecutorError, UsageError
-from launcher.executors.skypilot.readiness import check_installed
+from launcher.executors.skypilot.readiness import check_installed, why_not
 from launcher.sweepfile.infra import Infra
 
 UNPRICED_CLOUDS = ("kubernetes", "slurm", "ssh", "vsphere")
@@ -198,9 +198,10 @@ def _errors_translated(resources: Mapping[str, Any]) -> Iterator[None]:
     try:
         yield
     except exceptions.NoCloudAccessError as error:
-        raise UsageError(
-            "SkyPilot has no cloud that it may use", hint="see what is missing: sky check"
-        ) from error
+        cloud = Infra.of(resources).cloud
+        hint = "see what is missing: sky check"
+        nothing = UsageError("SkyPilot has no cloud that it may use", hint=hint)
+        raise (why_not(cloud) if cloud else nothing) from error
     except exceptions.ResourcesUnavailableError as error:
         raise _nothing(resources, str(error)) from error
     except (exceptions.CloudError, OSError) as error:
@@ -215,11 +216,10 @@ def _errors_translated(resources: Mapping[str, Any]) -> Iterator[None]:
 def _nothing(resources: Mapping[str, Any], reason: str) -> UsageError:
     asked = ", ".join(f"{key}={value}" for key, value in resources.items())
     cloud = Infra.of(resources).cloud or ""
+    if "not enabled" in reason and cloud:
+        return why_not(cloud)
     if "not enabled" in reason:
-        return UsageError(
-            f"SkyPilot may not use {cloud or 'any of these clouds'} yet",
-            hint=f"see what is missing: sky check {cloud}".rstrip(),
-        )
+        return UsageError("SkyPilot may use none of these clouds yet", hint="sky check")
     return UsageError(
         f"no machine of SkyPilot's catalogue has {asked}",
         hint=f"see what there is: sky gpus list --all{f' --infra {cloud}' if cloud else ''}",

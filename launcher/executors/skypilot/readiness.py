@@ -4,8 +4,14 @@ The package's version is read from its metadata: where SkyPilot is not installed
 still succeed, as an empty namespace package made of a folder called `sky`.
 """
 
+import json
+import os
 import re
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from launcher.errors import UsageError
 
@@ -13,6 +19,9 @@ OLDEST = (0, 14, 1)
 NEWEST = (0, 15, 0)
 """From here on nobody has tried."""
 INSTALL = "pip install 'protein-sky[sky]'"
+REMOTE = "SKYPILOT_API_SERVER_ENDPOINT"
+_COMMAND = re.compile(r"^\s*\$ (.+?)(?:\s+#.*)?$", re.MULTILINE)
+_MORE = re.compile(r"\s*(?:Run|Install|For more info|Details)\b.*", re.DOTALL)
 
 
 def installed_version() -> str | None:
@@ -32,7 +41,56 @@ def check_installed() -> str:
     if parts < OLDEST:
         wanted = ".".join(map(str, OLDEST))
         raise UsageError(f"SkyPilot {found} is older than {wanted}", hint=f"{INSTALL} --upgrade")
-    if parts >= NEWEST and not found.startswith("1.0.0.dev"):
+    if parts >= NEWEST:
         wanted = ".".join(map(str, NEWEST[:2]))
-        raise UsageError(f"SkyPilot {found} is not older than {wanted}", hint=INSTALL)
+        raise UsageError(f"SkyPilot {found}: only versions before {wanted} are known", hint=INSTALL)
     return found
+
+
+def enabled_clouds(environ: Mapping[str, str] = os.environ) -> list[str] | None:
+    """Return the clouds that SkyPilot's last check on this machine found; None: it cannot be told.
+
+    Read from its state without importing it. With a remote API server only that one knows.
+    """
+    if environ.get(REMOTE):
+        return None
+    home = Path(environ.get("SKY_RUNTIME_DIR") or environ.get("HOME") or "~").expanduser()
+    state = home / ".sky" / "state.db"
+    if not state.is_file():
+        return []
+    query = "SELECT value FROM config WHERE key LIKE 'enabled\\_clouds\\_%compute%' ESCAPE '\\'"
+    try:
+        with closing(sqlite3.connect(f"{state.as_uri()}?mode=ro", uri=True)) as database:
+            rows = database.execute(query).fetchall()
+        return sorted({str(cloud).lower() for (row,) in rows for cloud in json.loads(row)})
+    except (sqlite3.Error, ValueError, TypeError):
+        return None
+
+
+def why_not(cloud: str) -> UsageError:
+    """Return why SkyPilot may not use a cloud, by asking for its credentials now.
+
+    This imports SkyPilot, and goes to the cloud.
+    """
+    from sky import exceptions
+    from sky.clouds import CloudCapability
+    from sky.utils import registry
+
+    try:
+        found = registry.CLOUD_REGISTRY.from_str(cloud)
+        reason = None if found is None else found.check_credentials(CloudCapability.COMPUTE)[1]
+    except (ValueError, exceptions.NotSupportedError) as error:
+        reason = str(error)
+    if isinstance(reason, Mapping):  # by Kubernetes context
+        reason = "\n".join(f"{name}: {said}" for name, said in reason.items())
+    return not_enabled(cloud, reason or "")
+
+
+def not_enabled(cloud: str, reason: str) -> UsageError:
+    """Return what to tell and what to do, from SkyPilot's own words."""
+    first = _MORE.sub("", " ".join(reason.split("\n\n")[0].split())).rstrip(" .:")
+    commands = [command.strip() for command in _COMMAND.findall(reason)][:2]
+    return UsageError(
+        f"SkyPilot may not use {cloud} yet" + (f": {first}" if first else ""),
+        hint="; ".join([*commands, f"sky check {cloud}"]),
+    )

@@ -133,6 +133,15 @@ def test_a_program_of_the_user_s_takes_the_folder_where_it_is_launched(here: Pat
     assert loaded(here, "execution: {cloud: aws}").task.workdir is None
 
 
+def test_a_sweep_without_a_task_brings_the_trainer_to_other_machines(here: Path) -> None:
+    here_and_there = [loaded(here, f"execution: {{cloud: {cloud}}}") for cloud in ("local", "aws")]
+    assert here_and_there[0].task.setup is None
+    assert "protein-sky[trainer" in (here_and_there[1].task.setup or "")
+    mine = loaded(here, "execution: {cloud: aws}\ntask: {setup: echo mine, num_nodes: 2}")
+    assert (mine.task.setup, mine.task.num_nodes) == ("echo mine", 2)
+    assert "-m trainer" in mine.task.run
+
+
 def test_a_task_is_found_by_name_from_any_folder(here: Path) -> None:
     assert "-m trainer" in loaded(here, "task: trial").task.run
     assert loaded(here, "task: sky/trial.yaml").task.num_nodes == 1
