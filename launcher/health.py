@@ -13,7 +13,7 @@ from launcher.errors import ProteinSkyError
 from launcher.folder import SweepFolder, all_sweeps
 from launcher.ports import Phase
 from launcher.state import State
-from launcher.wandb.environment import check_access, has_key
+from launcher.wandb.access import check_access, has_key
 
 Level = Literal["ok", "note", "error"]
 

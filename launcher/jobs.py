@@ -10,7 +10,7 @@ from launcher.folder import SweepFolder
 from launcher.ports import Job
 from launcher.state import State, Trial
 from launcher.wandb import environment as wandb_environment
-from launcher.wandb.sweep_run import recorded_sweep
+from launcher.wandb.sweep_page import recorded_sweep
 
 _ARGS = re.compile(r"\$\{args\}|\$args\b")
 

@@ -69,7 +69,7 @@ def judge(
         machine_seconds=held_seconds,
         cost_usd=held_seconds / 3600 * price,
         score=_score_at_the_end(config, failure, score, result),
-        cost_seconds=_cost_seconds(trial, result, seconds),
+        cost_seconds=_cost_seconds(config, trial, result, seconds),
         metrics=_finite(result),
         detail=detail,
     )
@@ -229,11 +229,18 @@ def _retry_at(
     return now + delay * (0.5 + digest[0] / 255)
 
 
-def _cost_seconds(trial: Trial, result: Result | None, seconds: float) -> float:
-    """Return the trial's own measure, else the time its machines were held over all attempts."""
-    if result is not None and result.cost_seconds is not None:
-        return result.cost_seconds
-    return seconds + sum(a.machine_seconds for a in trial.attempts)
+def _cost_seconds(
+    config: SweepConfig, trial: Trial, result: Result | None, seconds: float
+) -> float:
+    """Return what the sweep takes for cost, else the time its machines were held, all attempts."""
+    measured = None
+    if result is not None and config.sweep.cost == "trial":
+        measured = result.cost_seconds
+    elif result is not None and config.sweep.cost == "wandb":
+        measured = result.runtime_seconds
+    return (
+        seconds + sum(a.machine_seconds for a in trial.attempts) if measured is None else measured
+    )
 
 
 def _finite(result: Result | None) -> dict[str, float]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher import trainlog
+from launcher.config import SweepConfig
 from launcher.ports import Result, Run
 
 MAX_RESULT_BYTES = 1024 * 1024
@@ -76,6 +77,11 @@ class RunFolderMetrics:
     def __init__(self, sources: Sequence[Source] = FOLDER_SOURCES) -> None:
         self._sources = tuple(sources)
 
+    @property
+    def problem(self) -> str:
+        """Empty: a folder is there, or what was in it is lost."""
+        return ""
+
     def read(self, runs: Sequence[Run]) -> Mapping[str, Result]:
         """Return the first answer for each run that has one, by run id."""
         answers = ((run.run_id, self._first(run)) for run in runs)
@@ -83,6 +89,16 @@ class RunFolderMetrics:
 
     def _first(self, run: Run) -> Result | None:
         return next((r for source in self._sources if (r := source(run)) is not None), None)
+
+
+def is_whole(config: SweepConfig, result: Result | None) -> bool:
+    """Whether a result has all that a sweep asks of a trial: else the rest may be late."""
+    if result is None:
+        return False
+    second = config.sweep.second_objective
+    wanted = {config.sweep.metric} | ({second.metric} if second is not None else set())
+    has_cost = config.sweep.cost != "wandb" or result.runtime_seconds is not None
+    return result.diverged or (wanted <= result.metrics.keys() and has_cost)
 
 
 def grown_at(run_dir: Path) -> float | None:

@@ -106,12 +106,14 @@ class Result(msgspec.Struct, frozen=True):
 
     Values are finite floats or NaN/±inf as the trial reported them. `source` says where it was
     read: "result.json", "log", "metrics.jsonl" or "wandb". `diverged`: it says so itself.
+    `runtime_seconds` is W&B's measure of all its attempts.
     """
 
     metrics: dict[str, float]
     cost_seconds: float | None = None
     source: str = ""
     diverged: bool = False
+    runtime_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +128,15 @@ class Run:
 class Metrics(Protocol):
     """Reads what trials reported."""
 
+    @property
+    def problem(self) -> str:
+        """Why a source cannot be asked now, empty if all can: what is missing may be late."""
+
     def read(self, runs: Sequence[Run]) -> Mapping[str, Result]:
         """Return results by run id, with one request for all.
 
         A run without a result is missing from the answer (it may be late: ask again). Raises
-        ExecutorError if the source cannot be asked now, never for one bad run. A source that may
-        be away says so by an attribute `problem`, a text that is empty when it is there.
+        ExecutorError if nothing can be read now, never for one bad run.
         """
 
 

@@ -7,37 +7,25 @@ parameters as Protein gave them, whatever the program passes to `wandb.init`, an
 `project` that the program passes is ignored with a warning. Tried with wandb 0.26.1 and 0.31.0.
 """
 
-import base64
 import hashlib
 import json
-import netrc
 import os
-import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal
-from urllib.error import HTTPError
-from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
 
 from launcher.config import SweepConfig
-from launcher.errors import UsageError
 from launcher.state import State, Trial
+from launcher.wandb.access import api_key, can_connect, has_key
 
 Mode = Literal["online", "offline", "disabled"]
 
 DEFAULT_PROJECT = "metta"
-DEFAULT_BASE_URL = "https://api.wandb.ai"
 MAX_TAG_LENGTH = 64  # W&B refuses longer tags
 MAX_NAME_LENGTH = 128  # and longer ids, names and groups
-CONNECT_SECONDS = 3.0
-ACCESS_SECONDS = 10.0
-KEY_HINT = "set WANDB_API_KEY, or run `wandb login`; WANDB_MODE=offline needs no key"
 _HASH_LENGTH = 8
-_PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 _SPELLINGS: Mapping[str, Mode] = {"dryrun": "offline", "run": "online", "shared": "online"}
 
 
@@ -138,81 +126,6 @@ def resolve_mode(config: SweepConfig, environ: Mapping[str, str] = os.environ) -
     if asked in ("online", "offline", "disabled"):
         return asked  # type: ignore[return-value]  # one of the three
     return _SPELLINGS.get(asked) or ("online" if has_key(environ) else "offline")
-
-
-def base_url(environ: Mapping[str, str] = os.environ) -> str:
-    """Return where W&B is: a self-hosted server by $WANDB_BASE_URL, else W&B's own."""
-    return (environ.get("WANDB_BASE_URL") or DEFAULT_BASE_URL).rstrip("/")
-
-
-def can_connect(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether something listens where W&B is. Behind a proxy this cannot be seen: taken as yes."""
-    if any(environ.get(name) for name in _PROXIES):
-        return True
-    url = urlsplit(base_url(environ))
-    port = url.port or (80 if url.scheme == "http" else 443)
-    try:
-        socket.create_connection((url.hostname or "", port), timeout=CONNECT_SECONDS).close()
-    except OSError:
-        return False
-    return True
-
-
-def check_access(environ: Mapping[str, str] = os.environ) -> str:
-    """Ask W&B who we are; to be called before runs are to be online.
-
-    Returns why it cannot tell now, empty if all is well: trials will log offline while that lasts.
-    Raises UsageError if there is no key, or not the right one.
-    """
-    key, url = api_key(environ), base_url(environ)
-    if key is None and environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-        return ""  # only the client knows how to exchange it
-    if key is None:
-        raise UsageError("there is no key for W&B", hint=KEY_HINT)
-    basic = base64.b64encode(f"api:{key}".encode()).decode()
-    request = Request(  # noqa: S310 - the user's own server
-        f"{url}/graphql",
-        data=json.dumps({"query": "query Viewer { viewer { id } }"}).encode(),
-        headers={"Authorization": f"Basic {basic}", "Content-Type": "application/json"},
-    )
-    try:
-        with urlopen(request, timeout=ACCESS_SECONDS) as answer:  # noqa: S310 - as above
-            told = json.load(answer)
-    except HTTPError as error:
-        if error.code in (401, 403):
-            raise UsageError(f"{url} refuses the key", hint=KEY_HINT) from None
-        return f"{url} answers HTTP {error.code}"
-    except (OSError, ValueError, HTTPException) as error:
-        return f"{url} cannot be reached: {error}"
-    viewer = (told.get("data") or {}).get("viewer") if isinstance(told, dict) else None
-    if not viewer:
-        raise UsageError(f"{url} does not know the key", hint=KEY_HINT)
-    return ""
-
-
-def has_key(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether W&B would let us in without asking: a key, an identity token, or ~/.netrc."""
-    return bool(environ.get("WANDB_IDENTITY_TOKEN_FILE")) or api_key(environ) is not None
-
-
-def api_key(environ: Mapping[str, str] = os.environ) -> str | None:
-    """Return the key for W&B's host: $WANDB_API_KEY, else the one in the netrc file."""
-    return environ.get("WANDB_API_KEY") or _netrc_key(environ)
-
-
-def _netrc_key(environ: Mapping[str, str]) -> str | None:
-    host = urlsplit(base_url(environ)).netloc
-    home = Path(environ.get("HOME") or Path.home())
-    named = environ.get("NETRC")
-    candidates = [Path(named)] if named else [home / ".netrc", home / "_netrc"]
-    for path in candidates:
-        try:
-            entry = netrc.netrc(str(path)).authenticators(host)
-        except (OSError, netrc.NetrcParseError):
-            continue
-        if entry is not None and entry[2]:
-            return entry[2]
-    return None
 
 
 def secrets(config: SweepConfig, environ: Mapping[str, str] = os.environ) -> dict[str, str]:

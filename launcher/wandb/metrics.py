@@ -1,7 +1,7 @@
 """Results from W&B's service, for trials whose folders are on other machines.
 
-One query for all runs that are asked for, at most one every 30 to 60 s, whatever the number of
-trials, and never while another is under way: the client retries inside for a while, so a query runs
+One query for all runs that are asked for, and one for the histories of those whose summaries lack
+the metric, every 30 to 60 s, whatever the number of trials, and never while another is under way: the client retries inside for a while, so a query runs
 in the background and the coordinator never waits for W&B. While W&B fails, queries become rarer.
 """
 
@@ -10,14 +10,16 @@ import queue
 import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from launcher.config import SweepConfig
-from launcher.metrics import RunFolderMetrics
+from launcher.metrics import RunFolderMetrics, is_whole
 from launcher.ports import Metrics, Result, Run
+from launcher.wandb.access import Ask, api_key, asking
 from launcher.wandb.environment import project, resolve_mode
-from launcher.wandb.offline import as_result, wandb_sources
+from launcher.wandb.history import histories
+from launcher.wandb.offline import as_result, over_what, wandb_sources, with_history
 
 POLL_SECONDS = (30.0, 60.0)
 """Between two queries: drawn anew each time, so that many sweeps do not ask in step."""
@@ -28,15 +30,20 @@ TIMEOUT_SECONDS = 20
 
 @dataclass(frozen=True, slots=True)
 class RemoteRun:
-    """What W&B knows of a run. `state` is W&B's: running, finished, crashed, failed …"""
+    """What W&B knows of a run. `state` is W&B's: running, finished, crashed, failed …
+
+    `series` is all that it logged of the wanted metric, where its summary lacks that.
+    """
 
     state: str
     summary: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
+    series: tuple[float, ...] = ()
 
 
 Fetch = Callable[[Sequence[str]], Mapping[str, RemoteRun]]
-"""Asks W&B for runs by id, with one query; it may raise anything. Unknown runs are missing."""
+"""Asks W&B for runs by id, all at once; it may raise anything. Unknown runs are missing."""
+
 
 Work = Callable[[], None]
 
@@ -47,7 +54,7 @@ def in_background(work: Work) -> None:
 
 
 class WandbMetrics:
-    """A Metrics that asks W&B until a run has `wanted`: its summary may be late in parts.
+    """A Metrics that asks W&B until a run has all that is wanted: a summary may be late in parts.
 
     `now` is Unix seconds; `problem` says why the last query failed.
     """
@@ -56,14 +63,14 @@ class WandbMetrics:
         self,
         fetch: Fetch,
         now: Callable[[], float],
+        config: SweepConfig,
         *,
-        wanted: str,
         start: Callable[[Work], None] = in_background,
         draw: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._fetch = fetch
         self._now = now
-        self._wanted = wanted
+        self._config = config
         self._start = start
         self._draw = draw
         self._answers: queue.SimpleQueue[Mapping[str, RemoteRun] | Exception] = queue.SimpleQueue()
@@ -77,7 +84,7 @@ class WandbMetrics:
     def read(self, runs: Sequence[Run]) -> Mapping[str, Result]:
         """Return what is known by now, and ask for the rest when it is time."""
         self._take_answers()
-        missing = [r.run_id for r in runs if not _is_enough(self._result(r), self._wanted)]
+        missing = [r.run_id for r in runs if not is_whole(self._config, self._result(r))]
         if missing and not self._is_asking and self._now() >= self._next_at:
             self._is_asking = True
             self._start(lambda: self._ask(missing))
@@ -117,24 +124,21 @@ class WandbMetrics:
         found = self._final.get(run.run_id)
         if found is None or not _is_of(found.config, run.attempt):
             return None
-        return as_result(found.summary, source="wandb")
-
-
-RESULT_GRACE_SECONDS = 180.0
-"""How long a trial on another machine may be over before its summary is given up: three polls."""
+        result = as_result(found.summary, source="wandb")
+        return with_history(result, self._config.sweep.metric, found.series)
 
 
 def metrics_of(
     config: SweepConfig, now: Callable[[], float], environ: Mapping[str, str] = os.environ
 ) -> Metrics:
     """Return where a sweep's results come from: run folders, W&B's logs in them, W&B itself."""
-    wanted = config.sweep.metric
-    sources: list[Metrics] = [RunFolderMetrics(), RunFolderMetrics(wandb_sources(wanted))]
+    sources: list[Metrics] = [
+        RunFolderMetrics(),
+        RunFolderMetrics(wandb_sources(config.sweep.metric)),
+    ]
     if resolve_mode(config, environ) == "online":
-        entity = config.wandb.entity or environ.get("WANDB_ENTITY")
-        fetch = from_api(project(config, environ), entity)
-        sources.append(WandbMetrics(fetch, now, wanted=wanted))
-    return FirstOf(sources, wanted)
+        sources.append(WandbMetrics(from_api(config, environ), now, config))
+    return FirstOf(sources, config)
 
 
 def _is_of(config: Mapping[str, Any], attempt: int) -> bool:
@@ -144,9 +148,15 @@ def _is_of(config: Mapping[str, Any], attempt: int) -> bool:
     return said is None or said == attempt
 
 
-def from_api(project: str, entity: str | None) -> Fetch:
-    """Return a Fetch by W&B's public client, with the key and the server of this environment."""
+def from_api(config: SweepConfig, environ: Mapping[str, str] = os.environ) -> Fetch:
+    """Return a Fetch by W&B's public client, with the key and the server of this environment.
+
+    What summaries lack of the sweep's metric is looked for in the histories: only our own question
+    gets those of many runs at once, and only with a key.
+    """
     made: list[Any] = []
+    named = config.wandb.entity or environ.get("WANDB_ENTITY")
+    ask = asking(environ) if api_key(environ) is not None else None
 
     def fetch(run_ids: Sequence[str]) -> Mapping[str, RemoteRun]:
         import wandb
@@ -155,16 +165,27 @@ def from_api(project: str, entity: str | None) -> Fetch:
             made.append(wandb.Api(timeout=TIMEOUT_SECONDS))
         api = made[0]
         api.flush()  # else it answers from its cache
+        place = {"entity": named or api.default_entity, "project": project(config, environ)}
         runs = api.runs(
-            f"{entity or api.default_entity}/{project}",
+            f"{place['entity']}/{place['project']}",
             filters={"name": {"$in": sorted(run_ids)}},
             per_page=PAGE_SIZE,
             include_sweeps=False,  # else one query per sweep
             lazy=False,  # else one query per run for its summary
         )
-        return {run.id: RemoteRun(run.state, _plain(run.summary), run.config) for run in runs}
+        found = {run.id: RemoteRun(run.state, _plain(run.summary), run.config) for run in runs}
+        return found if ask is None else _with_series(ask, place, found, config.sweep.metric)
 
     return fetch
+
+
+def _with_series(
+    ask: Ask, place: Mapping[str, str | None], found: Mapping[str, RemoteRun], wanted: str
+) -> Mapping[str, RemoteRun]:
+    results = {name: as_result(run.summary, source="wandb") for name, run in found.items()}
+    lacking = [n for n, r in results.items() if r is None or wanted not in r.metrics]
+    series = histories(ask, place, lacking, metric=over_what(wanted)[0]) if lacking else {}
+    return {name: replace(run, series=series.get(name, ())) for name, run in found.items()}
 
 
 def _plain(summary: Any) -> dict[str, Any]:
@@ -173,20 +194,20 @@ def _plain(summary: Any) -> dict[str, Any]:
 
 
 class FirstOf:
-    """Asks several Metrics in turn, the cheap and certain first, until each run has its metric.
+    """Asks several Metrics in turn, the cheap and certain first, until each run's result is whole.
 
-    A later one is asked for the runs whose earlier answers lack `wanted`. A run that never reports
-    it gets everything that was found, so that it can be said what there is instead.
+    A later one is asked for the runs whose earlier answers lack something. A run that never reports
+    the metric gets everything that was found, so that it can be said what there is instead.
     """
 
-    def __init__(self, sources: Sequence[Metrics], wanted: str) -> None:
+    def __init__(self, sources: Sequence[Metrics], config: SweepConfig) -> None:
         self._sources = tuple(sources)
-        self._wanted = wanted
+        self._config = config
 
     @property
     def problem(self) -> str:
         """Why a source cannot tell now, empty if all can: what is missing may be late."""
-        return next((p for source in self._sources if (p := getattr(source, "problem", ""))), "")
+        return next((source.problem for source in self._sources if source.problem), "")
 
     def read(self, runs: Sequence[Run]) -> Mapping[str, Result]:
         """Return results by run id."""
@@ -196,18 +217,18 @@ class FirstOf:
             answers = source.read(left) if left else {}
             for run_id, answer in answers.items():
                 found[run_id] = _merged(found.get(run_id), answer)
-            left = [run for run in left if not _is_enough(found.get(run.run_id), self._wanted)]
+            left = [run for run in left if not is_whole(self._config, found.get(run.run_id))]
         return found
-
-
-def _is_enough(result: Result | None, wanted: str) -> bool:
-    return result is not None and (result.diverged or wanted in result.metrics)
 
 
 def _merged(first: Result | None, then: Result) -> Result:
     """Return both results as one; what the first says counts."""
     if first is None:
         return then
-    cost = first.cost_seconds if first.cost_seconds is not None else then.cost_seconds
-    metrics = {**then.metrics, **first.metrics}
-    return Result(metrics, cost, then.source, first.diverged or then.diverged)
+    return Result(
+        {**then.metrics, **first.metrics},
+        first.cost_seconds if first.cost_seconds is not None else then.cost_seconds,
+        then.source,
+        first.diverged or then.diverged,
+        first.runtime_seconds if first.runtime_seconds is not None else then.runtime_seconds,
+    )

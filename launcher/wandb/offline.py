@@ -46,25 +46,51 @@ class OfflineRun:
 def from_wandb_log(run: Run, *, wanted: str = "") -> Result | None:
     """Read the newest log of this attempt; None without wandb or without metrics.
 
-    `wanted` may ask for more than a summary has: `reward.max`, `.min`, `.mean`, `.last` and
-    `.mean_last_<k>` are taken over everything that the trial logged, in all attempts.
+    `wanted` may ask for more than a summary has, see `with_history`.
     """
-    asked = _OVER_HISTORY.fullmatch(wanted)
+    metric, _ = over_what(wanted)
     newest: OfflineRun | None = None
     series: list[float] = []
+    seconds = {True: 0.0, False: 0.0}
     for path in logs(run.run_dir):
         try:
-            found = read(path, series_of=asked[1] if asked else "")
+            found = read(path, series_of=metric)
         except (OSError, ImportError):
             return None
         if found is not None and found.run_id == run.run_id:
             series += found.series
             newest = found if _is_of(found, run.attempt) else newest
-    result = as_result(newest.summary, source="wandb") if newest is not None else None
-    if result is None or asked is None or not series:
+            was_offline = path.parent.name.startswith("offline-")
+            before = seconds[was_offline]
+            # Online, the client goes on counting where the run was resumed.
+            seconds[was_offline] = (before if was_offline else 0.0) + runtime(found.summary)
+    if newest is None:
+        return None
+    result = as_result(newest.summary, source="wandb")
+    whole = with_history(result, wanted, series)
+    return whole and msgspec.structs.replace(whole, runtime_seconds=sum(seconds.values()) or None)
+
+
+def with_history(result: Result | None, wanted: str, series: Sequence[float]) -> Result | None:
+    """Return a summary's result with the metric that is wanted, where only the history has it.
+
+    `reward.max`, `.min`, `.mean`, `.last` and `.mean_last_<k>` are taken over everything that the
+    trial logged, in all attempts; of any other metric the last value counts. What the summary has
+    counts over the history.
+    """
+    if not series or not wanted or (result is not None and wanted in result.metrics):
         return result
-    over_all = {wanted: over_history(series, asked[2])}
-    return msgspec.structs.replace(result, metrics={**over_all, **result.metrics})
+    _, how = over_what(wanted)
+    found = {wanted: over_history(series, how)}
+    if result is None:
+        return Result(found, source="wandb")
+    return msgspec.structs.replace(result, metrics={**result.metrics, **found})
+
+
+def over_what(wanted: str) -> tuple[str, str]:
+    """Return the metric that is logged, and how it is aggregated: `reward.max` is reward, max."""
+    asked = _OVER_HISTORY.fullmatch(wanted)
+    return (asked[1], asked[2]) if asked else (wanted, "last")
 
 
 _OVER_HISTORY = re.compile(r"(.+)\.(max|min|mean|last|mean_last_[1-9][0-9]*)")
@@ -126,7 +152,16 @@ def as_result(summary: Mapping[str, Any], *, source: str) -> Result | None:
     """Return the numbers of a W&B summary. Metrics of W&B's own begin with an underscore."""
     own = {name: value for name, value in summary.items() if not name.startswith("_")}
     metrics = with_aggregates(flatten(own))
-    return Result(metrics, source=source) if metrics else None
+    seconds = runtime(summary) or None
+    return Result(metrics, source=source, runtime_seconds=seconds) if metrics else None
+
+
+def runtime(summary: Mapping[str, Any]) -> float:
+    """Return for how many seconds a run ran, by W&B's own measure; 0 where it says nothing."""
+    inner = summary.get("_wandb")
+    said = inner.get("runtime") if isinstance(inner, Mapping) else None
+    known = [as_number(value) for value in (summary.get("_runtime"), said)]
+    return max((n for n in known if n is not None and math.isfinite(n)), default=0.0)
 
 
 AGGREGATES = ("max", "min", "last", "mean", "best")

@@ -1,38 +1,32 @@
-"""The sweep itself in W&B: its sweep page, and a run of its own that shows how it goes.
+"""The sweep itself in W&B: a run of its own, to be followed on a phone.
 
-The sweep page (parallel coordinates, importance) belongs to a W&B sweep object, which trials join
-by `WANDB_SWEEP_ID`; the sweep's own run (best so far, money, counts, Pareto front) can be followed
-on a phone. Both are extras: where W&B does not answer, the sweep goes on without them.
+It shows the best so far, money, counts and the Pareto front. Like the sweep's page it is an extra:
+where W&B does not answer, the sweep goes on without it.
 """
 
 import contextlib
-import io
-import json
 import os
 import queue
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from launcher.config import SweepConfig
 from launcher.events import AttemptEnded, Recorded, SweepEnded, TrialSuggested
-from launcher.files import write_atomic
 from launcher.folder import SweepFolder
 from launcher.optimizer import observation
 from launcher.state import State, TrialState
-from launcher.sweepfile.wandb_sweep import to_wandb
+from launcher.wandb.access import check_access
 from launcher.wandb.environment import (
     MAX_NAME_LENGTH,
-    check_access,
     project,
     resolve_mode,
     shortened,
     tags,
 )
+from launcher.wandb.sweep_page import find_or_create_sweep
 from protein.pareto import best, pareto_front
 
-FILE = "wandb_sweep.json"
 MAX_FRONT = 50
 """Points of the Pareto front that a summary shows, the best of them."""
 
@@ -74,69 +68,6 @@ def _why_no_sweep(
     except Exception as error:  # noqa: BLE001 - the client raises whatever broke inside it
         return f"{type(error).__name__}: {error}"
     return ""
-
-
-def recorded_sweep(folder: SweepFolder) -> str | None:
-    """Return the W&B sweep that this sweep's trials join; None before there is one."""
-    try:
-        found = json.loads((folder.path / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    name = found.get("wandb_sweep_id") if isinstance(found, dict) else None
-    return name if isinstance(name, str) else None
-
-
-def find_or_create_sweep(
-    folder: SweepFolder,
-    config: SweepConfig,
-    sweep_id: str,
-    environ: Mapping[str, str] = os.environ,
-) -> str:
-    """Return the W&B sweep of this sweep, made by the first call.
-
-    A crash between W&B's answer and our note of it leaves an empty sweep page behind and nothing
-    else. May raise anything: the caller goes on without.
-    """
-    known = recorded_sweep(folder)
-    if known is not None:
-        return known
-    import wandb
-
-    with _undisturbed():
-        made = wandb.sweep(
-            wandb_sweep(config, sweep_id),
-            entity=config.wandb.entity or environ.get("WANDB_ENTITY"),
-            project=project(config, environ),
-        )
-    write_atomic(folder.path / FILE, json.dumps({"wandb_sweep_id": made}) + "\n")
-    return str(made)
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Keep to itself what `wandb.sweep` prints, warns of and sets for the whole process."""
-    names = ("WANDB_ENTITY", "WANDB_PROJECT")
-    before = {name: os.environ.get(name) for name in names}
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of its own making
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
-
-
-def wandb_sweep(config: SweepConfig, sweep_id: str) -> dict[str, Any]:
-    """Return the sweep as W&B's configuration. Its own search is never asked: we suggest."""
-    return {
-        "name": shortened(f"{config.name}.{sweep_id}", MAX_NAME_LENGTH),
-        "method": "random",
-        "metric": {"name": config.sweep.metric, "goal": config.sweep.goal},
-        "parameters": to_wandb(config.sweep.parameters),
-    }
 
 
 def row(config: SweepConfig, state: State) -> dict[str, Any]:

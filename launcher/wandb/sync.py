@@ -15,7 +15,7 @@ from pathlib import Path
 from launcher.errors import ProteinSkyError, UsageError
 from launcher.folder import SweepFolder
 from launcher.wandb import offline as wandb_offline
-from launcher.wandb.environment import has_key
+from launcher.wandb.access import has_key
 
 CHUNK = 50
 """Logs in one call of the uploader: few enough for a command line, and for news between calls."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from launcher.folder import SweepFolder
-from launcher.wandb.environment import check_access
+from launcher.wandb.access import check_access
 from launcher.wandb.metrics import from_api
 from launcher.wandb.sync import sync
 from tests.launcher.wandb_programs import RUN_ID, run_trial

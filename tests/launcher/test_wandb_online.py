@@ -18,7 +18,7 @@ from launcher.optimizer import ask
 from launcher.state import State, TrialState, apply, fold
 from launcher.sweep import SystemClock
 from launcher.wandb.metrics import metrics_of
-from launcher.wandb.sweep_run import find_or_create_sweep
+from launcher.wandb.sweep_page import find_or_create_sweep
 from tests.launcher.builders import a_config
 from tests.wandb_server.server import WandbServer, wandb_server
 

@@ -38,7 +38,11 @@ class WandbServer:
     @property
     def environ(self) -> dict[str, str]:
         """What the client needs to find it."""
-        return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": KEY}
+        return {
+            "WANDB_BASE_URL": self.url,
+            "WANDB_API_KEY": KEY,
+            "WANDB_ERROR_REPORTING": "false",  # nothing leaves this machine
+        }
 
     def answer(self, body: dict[str, Any]) -> dict[str, Any]:
         """Run one GraphQL operation, strictly."""

@@ -65,6 +65,16 @@ class Sweep:
     agents: list[str] = field(default_factory=list)
 
 
+def _sample(history: list[str], spec: str) -> list[dict[str, Any]]:
+    """Rows that have all keys, evenly drawn where there are more than `samples`; NaN is a text."""
+    asked = json.loads(spec)
+    low, high = asked.get("minStep", 0), asked.get("maxStep", float("inf"))
+    rows = [json.loads(line, parse_constant=str) for line in history]
+    rows = [row for row in rows if low <= row["_step"] < high and set(asked["keys"]) <= set(row)]
+    stride = -(-len(rows) // asked["samples"])
+    return [{key: row[key] for key in asked["keys"]} for row in rows[:: stride or 1]]
+
+
 class Store:
     """Everything of one server. Its methods are called under `lock`."""
 
@@ -118,7 +128,7 @@ class Store:
             "run": lambda _info, name: self._run(name),
             "runs": lambda _info, **arguments: self._runs(name, **arguments),
             "sweep": lambda _info, sweepName: self._sweep(sweepName),
-            "sweeps": lambda _info, **arguments: self._sweeps(name),
+            "sweeps": lambda _info, **arguments: self._sweeps(name, **arguments),
             "totalSweeps": len(self.sweeps),
         }
 
@@ -182,6 +192,7 @@ class Store:
             "user": VIEWER,
             "project": lambda _info: self._project(None, run.project),
             "historyKeys": {},
+            "sampledHistory": lambda _info, specs: [_sample(run.history, spec) for spec in specs],
             "historyTail": json.dumps(run.history[-1:]),
             "eventsTail": json.dumps(run.events[-1:]),
             "logLineCount": len(run.logs),
@@ -233,10 +244,19 @@ class Store:
             "project": lambda _info: self._project(None, sweep.project),
         }
 
-    def _sweeps(self, project: str | None) -> dict[str, Any]:
+    def _sweeps(
+        self, project: str | None, after: str | None = None, first: int = 50
+    ) -> dict[str, Any]:
         names = [sweep.name for sweep in self.sweeps.values() if sweep.project == project]
-        edges = [{"node": self._sweep(name), "cursor": name} for name in names]
-        return {"edges": edges, "pageInfo": {"endCursor": None, "hasNextPage": False}}
+        start = int(after) if after else 0
+        page = names[start : start + first]
+        return {
+            "edges": [{"node": self._sweep(name), "cursor": name} for name in page],
+            "pageInfo": {
+                "endCursor": str(start + len(page)),
+                "hasNextPage": start + len(page) < len(names),
+            },
+        }
 
     def _upsert_sweep(self, _info: Any, **given: Any) -> dict[str, Any]:
         sent = given["input"]

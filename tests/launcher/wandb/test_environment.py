@@ -11,11 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.errors import UsageError
 from launcher.wandb import environment as wandb_environment
-from launcher.wandb.environment import check_access, resolve_mode, shortened, tags, variables
+from launcher.wandb.environment import resolve_mode, shortened, tags, variables
 from tests.launcher.builders import PARAMS, a_config, a_state, queued
-from tests.wandb_server.server import DROP, wandb_server
 
 KEY = "k" * 40
 
@@ -81,11 +79,6 @@ def test_the_key_of_the_right_host_is_found_in_netrc(tmp_path: Path) -> None:
     }
 
 
-def test_an_unreadable_netrc_is_no_key(tmp_path: Path) -> None:
-    (tmp_path / ".netrc").write_text("machine\n")
-    assert not wandb_environment.has_key({"HOME": str(tmp_path)})
-
-
 def test_an_offline_trial_gets_no_key(tmp_path: Path) -> None:
     environ = {"HOME": str(tmp_path), "WANDB_API_KEY": KEY, "WANDB_MODE": "offline"}
     assert wandb_environment.secrets(a_config(), environ) == {}
@@ -136,35 +129,6 @@ def a_free_port() -> int:
         listening.bind(("127.0.0.1", 0))
         port: int = listening.getsockname()[1]
         return port
-
-
-def test_behind_a_proxy_wandb_is_taken_to_be_there() -> None:
-    url = f"http://127.0.0.1:{a_free_port()}"
-    assert not wandb_environment.can_connect({"WANDB_BASE_URL": url})
-    assert wandb_environment.can_connect({"WANDB_BASE_URL": url, "HTTPS_PROXY": "http://proxy"})
-
-
-def test_a_wrong_key_is_found_before_anything_is_launched(tmp_path: Path) -> None:
-    with wandb_server() as server:
-        known = {"HOME": str(tmp_path), **server.environ}
-        assert check_access(known) == ""
-        with pytest.raises(UsageError, match="refuses the key"):
-            check_access({**known, "WANDB_API_KEY": "1" * 40})
-        with pytest.raises(UsageError, match="no key"):
-            check_access({"HOME": str(tmp_path)})
-        assert server.errors == []
-
-
-def test_a_server_that_is_away_is_no_wrong_key(tmp_path: Path) -> None:
-    with wandb_server() as server:
-        known = {"HOME": str(tmp_path), **server.environ}
-        assert wandb_environment.can_connect(known)
-        for status, words in ((503, "HTTP 503"), (429, "HTTP 429"), (DROP, "cannot be reached")):
-            server.fault = lambda _operation, status=status: status
-            assert words in check_access(known)
-        server.fault = lambda _operation: 200  # a page, as of a captive portal
-        assert "cannot be reached" in check_access(known)
-    assert "cannot be reached" in check_access(known)
 
 
 PROGRAM = """

@@ -1,14 +1,18 @@
 """Results from W&B's service: how often it is asked, what is believed, and when it is away."""
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from launcher.executors.simulated import VirtualClock
 from launcher.ports import Result, Run
 from launcher.wandb.metrics import FirstOf, RemoteRun, WandbMetrics, from_api
+from tests.launcher.builders import a_config
 from tests.wandb_server import store
 from tests.wandb_server.server import DROP, WandbServer, wandb_server
 
@@ -43,7 +47,7 @@ def metrics(service: Service, clock: VirtualClock) -> WandbMetrics:
     return WandbMetrics(
         service.fetch,
         clock.now,
-        wanted="reward",
+        a_config(),
         start=lambda work: work(),
         draw=lambda low, high: (low + high) / 2,
     )
@@ -138,7 +142,7 @@ def test_a_day_without_the_service_costs_few_queries_and_no_result(
         clock.sleep(60)
     assert len(service.asked) < 24 * 5
     assert "service process is busy" in metrics.problem
-    assert FirstOf([Known(), metrics], "reward").problem == metrics.problem
+    assert FirstOf([Known(), metrics], a_config()).problem == metrics.problem
     service.is_away = False
     clock.sleep(900)
     assert metrics.read(runs())["r0"].metrics == {"reward": 0.5}
@@ -147,7 +151,7 @@ def test_a_day_without_the_service_costs_few_queries_and_no_result(
 
 def test_reading_never_waits_for_a_query(service: Service, clock: VirtualClock) -> None:
     waiting: list[Callable[[], None]] = []
-    metrics = WandbMetrics(service.fetch, clock.now, wanted="reward", start=waiting.append)
+    metrics = WandbMetrics(service.fetch, clock.now, a_config(), start=waiting.append)
     service.runs = {"r0": finished(0.5)}
     for _ in range(3):
         assert metrics.read(runs()) == {}
@@ -159,6 +163,8 @@ def test_reading_never_waits_for_a_query(service: Service, clock: VirtualClock) 
 
 class Known:
     """A Metrics that knows some results."""
+
+    problem = ""
 
     def __init__(self, **results: Result) -> None:
         self.results = results
@@ -172,7 +178,7 @@ class Known:
 def test_a_later_source_is_asked_for_what_the_first_lacks() -> None:
     folder = Known(r0=Result({"reward": 1.0}), r1=Result({"loss": 3.0}, 12.0))
     remote = Known(r1=Result({"reward": 2.0, "loss": 4.0}), r2=Result({"reward": 5.0}))
-    found = FirstOf([folder, remote], "reward").read(runs(4))
+    found = FirstOf([folder, remote], a_config()).read(runs(4))
     assert remote.asked == ["r1", "r2", "r3"]
     assert found["r0"].metrics == {"reward": 1.0}
     assert found["r1"].metrics == {"reward": 2.0, "loss": 3.0}
@@ -181,13 +187,13 @@ def test_a_later_source_is_asked_for_what_the_first_lacks() -> None:
 
 
 def test_a_run_without_the_metric_gives_what_it_has() -> None:
-    found = FirstOf([Known(r0=Result({"a": 1.0})), Known(r0=Result({"b": 2.0}))], "reward")
+    found = FirstOf([Known(r0=Result({"a": 1.0})), Known(r0=Result({"b": 2.0}))], a_config())
     assert set(found.read(runs())["r0"].metrics) == {"a", "b"}
 
 
 def test_a_diverged_run_needs_no_metric() -> None:
     remote = Known()
-    FirstOf([Known(r0=Result({"a": 1.0}, diverged=True)), remote], "reward").read(runs())
+    FirstOf([Known(r0=Result({"a": 1.0}, diverged=True)), remote], a_config()).read(runs())
     assert remote.asked == []
 
 
@@ -200,9 +206,9 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbSer
         assert running.errors == []
 
 
-def remote(clock: VirtualClock) -> WandbMetrics:
-    fetch = from_api("metta", None)
-    return WandbMetrics(fetch, clock.now, wanted="reward", start=lambda work: work())
+def remote(clock: VirtualClock, **sweep: Any) -> WandbMetrics:
+    config = a_config(sweep=sweep)
+    return WandbMetrics(from_api(config), clock.now, config, start=lambda work: work())
 
 
 def remote_run(name: str, reward: float) -> store.Run:
@@ -234,15 +240,75 @@ def test_the_client_asks_twice_for_a_thousand_runs(
 
 
 def test_the_client_sees_what_changed_since(server: WandbServer) -> None:
-    fetch = from_api("metta", None)
+    fetch = from_api(a_config())
     server.store.runs = {"r0": remote_run("r0", 1.0)}
     assert fetch(["r0"])["r0"].summary["reward"] == 1.0
     server.store.runs = {"r0": remote_run("r0", 2.0)}
     assert fetch(["r0"])["r0"].summary["reward"] == 2.0
 
 
+def logged(*values: object) -> store.Run:
+    history = [json.dumps({"_step": n, "reward": value}) for n, value in enumerate(values)]
+    config = {"protein": {"value": {"attempt": 1}}}
+    summary = {"loss": 3.0, "_runtime": 40, "_wandb": {"runtime": 42}}
+    run = store.Run("r0", "metta", "2026-01-01", state="finished", history=history)
+    return replace(run, config=config, summary=summary)
+
+
+@pytest.mark.parametrize(
+    ("metric", "value"),
+    [
+        ("reward", 0.4),
+        ("reward.max", 0.9),
+        ("reward.min", 0.2),
+        ("reward.mean", 0.5),
+        ("reward.last", 0.4),
+        ("reward.mean_last_2", 0.65),
+    ],
+)
+def test_what_a_summary_lacks_is_taken_over_the_history(
+    server: WandbServer, clock: VirtualClock, metric: str, value: float
+) -> None:
+    server.store.runs = {"r0": logged(0.2, 0.9, 0.4)}
+    found = remote(clock, metric=metric).read(runs())["r0"]
+    assert found.metrics == {"loss": 3.0, metric: pytest.approx(value)}
+    assert server.operations.count("History") == 1
+
+
+def test_a_history_is_not_asked_for_where_the_summary_has_the_metric(
+    server: WandbServer, clock: VirtualClock
+) -> None:
+    server.store.runs = {"r0": logged(0.2)}
+    assert remote(clock, metric="loss").read(runs())["r0"].metrics["loss"] == 3.0
+    assert "History" not in server.operations
+
+
+def test_the_run_time_is_the_longest_that_is_told(server: WandbServer, clock: VirtualClock) -> None:
+    server.store.runs = {"r0": logged(0.2)}
+    assert remote(clock).read(runs())["r0"].runtime_seconds == 42.0
+
+
+def test_where_cost_is_wandbs_run_time_a_result_without_it_is_not_whole(
+    service: Service, clock: VirtualClock
+) -> None:
+    config = a_config(sweep={"cost": "wandb"})
+    folder = Known(r0=Result({"reward": 1.0}, 12.0))
+    remote = Known(r0=Result({"reward": 2.0}, runtime_seconds=42.0))
+    found = FirstOf([folder, remote], config).read(runs())["r0"]
+    assert (found.metrics["reward"], found.cost_seconds, found.runtime_seconds) == (1.0, 12.0, 42.0)
+
+
+def test_a_source_that_is_away_is_told_of_until_it_is_back() -> None:
+    away = Known()
+    sources = FirstOf([Known(), away], a_config())
+    away.problem = "W&B: down"
+    assert sources.problem == "W&B: down"
+    away.problem = ""
+    assert sources.problem == ""
+
+
 def test_a_project_that_is_not_there_yet_has_no_runs(server: WandbServer) -> None:
-    assert from_api("metta", "team")(["r0"]) == {}
+    assert from_api(a_config(wandb={"entity": "team"}))(["r0"]) == {}
 
 
 @pytest.mark.slow
