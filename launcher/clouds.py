@@ -9,7 +9,8 @@ from launcher.budget import Offer
 from launcher.config import SweepConfig
 from launcher.errors import UsageError
 from launcher.executors.skypilot import prices, wheel
-from launcher.executors.skypilot.executor import Placing, Settings, SkyPilotExecutor
+from launcher.executors.skypilot.executor import SkyPilotExecutor
+from launcher.executors.skypilot.placing import Placing, Settings
 from launcher.executors.skypilot.prices import Price
 from launcher.executors.skypilot.resources import resources_of
 from launcher.executors.skypilot.sdk import RealSky

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-from launcher.ports import Cause
-
 JOB_VARIABLE = "PROTEIN_SKY_JOB"
 """In the environment of each task: the request that starts it is found again by it."""
 
@@ -172,11 +170,6 @@ class Problem(StrEnum):
     GONE = "gone"  # there is no such cluster, or it does not answer
     CANCELLED = "cancelled"
     TROUBLE = "trouble"  # anything that may be better later
-
-    @property
-    def cause(self) -> Cause:
-        """What it means for the job."""
-        return Cause.NO_CAPACITY if self is Problem.NO_CAPACITY else Cause.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

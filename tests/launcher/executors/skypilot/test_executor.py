@@ -16,7 +16,8 @@ from launcher.executors.skypilot.calls import (
     ListJobs,
     Problem,
 )
-from launcher.executors.skypilot.executor import Placing, Settings, SkyPilotExecutor
+from launcher.executors.skypilot.executor import SkyPilotExecutor
+from launcher.executors.skypilot.placing import Placing, Settings
 from launcher.ports import Cause, Job, Phase
 from tests.launcher.executor_contract import Cluster, ExecutorContract
 from tests.launcher.executors.skypilot.fake_sky import Cloud, FakeSky

@@ -1,0 +1,106 @@
+"""What SkyPilot's view of a job and the job's own last words mean for us. Pure."""
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from launcher.executors.skypilot.calls import Answer, Problem, SkyJob, Status
+from launcher.executors.skypilot.ledger import Entry
+from launcher.executors.skypilot.wrapping import Printed
+from launcher.ports import Cause, Outcome, Phase
+
+SHOWN_LINES = 8
+_CODES = re.compile(r"return code list: \[(-?\d+(?:, -?\d+)*)\]")
+
+
+def standing(entry: Entry, job: SkyJob | None) -> Outcome:
+    """Return where a job stands that is not over."""
+    known = Outcome(
+        Phase.PENDING, price_usd_per_hour=entry.price_usd_per_hour, held_since=entry.held_since
+    )
+    replace = msgspec.structs.replace
+    where = entry.cluster or "a managed job"
+    if entry.job_id is None:
+        return replace(known, detail=f"provisioning {where}")
+    if job is None or job.status is Status.PENDING or job.started_at is None:
+        return replace(known, detail=f"queued on {where}")
+    return replace(
+        known,
+        phase=Phase.RUNNING,
+        started_at=job.started_at,
+        price_usd_per_hour=job.price_usd_per_hour or entry.price_usd_per_hour,
+        detail=job.detail,
+    )
+
+
+def unplaced(entry: Entry, answer: Answer, now: float) -> Outcome:
+    """Return the end of a job that SkyPilot did not start."""
+    if entry.is_cancelled:
+        return Outcome(Phase.KILLED, ended_at=now, detail="cancelled")
+    match answer.problem:
+        case Problem.REFUSED:
+            cause = Cause.LAUNCH_ERROR
+        case Problem.NO_CAPACITY:
+            cause = Cause.NO_CAPACITY
+        case _:
+            cause = Cause.UNKNOWN
+    return Outcome(Phase.LOST, detail=answer.detail, cause=cause)
+
+
+def gone(entry: Entry, job: SkyJob | None, now: float) -> Outcome:
+    """Return the end of a job whose machines are no more."""
+    known = Outcome(
+        Phase.LOST,
+        started_at=job.started_at if job else None,
+        ended_at=now,
+        price_usd_per_hour=entry.price_usd_per_hour,
+        held_since=entry.held_since,
+    )
+    if entry.is_cancelled:
+        return msgspec.structs.replace(known, phase=Phase.KILLED, detail="cancelled")
+    cause = Cause.PREEMPTED if entry.is_spot else Cause.NODE_LOST
+    detail = f"cluster {entry.cluster} is gone"
+    return msgspec.structs.replace(known, cause=cause, detail=detail)
+
+
+def ended(entry: Entry, job: SkyJob, said: Printed, now: float) -> Outcome:
+    """Return what the end of a job was, from its queue and from its own words."""
+    known = Outcome(
+        Phase.EXITED,
+        started_at=job.started_at or said.started_at,
+        ended_at=job.ended_at or said.ended_at or now,
+        price_usd_per_hour=job.price_usd_per_hour or entry.price_usd_per_hour,
+        held_since=entry.held_since,
+        detail=job.detail,
+    )
+    replace = msgspec.structs.replace
+    lost = replace(known, phase=Phase.LOST)
+    if said.is_timeout:
+        return replace(known, phase=Phase.KILLED, cause=Cause.TIMEOUT)
+    match job.status:
+        case Status.SUCCEEDED | Status.FAILED if said.exit_code is not None:
+            return replace(known, exit_code=said.exit_code)
+        case Status.CANCELLED if entry.is_cancelled:
+            return replace(known, phase=Phase.KILLED)
+        case Status.SUCCEEDED:
+            return replace(known, exit_code=0)
+        case Status.FAILED:
+            return replace(known, exit_code=_named_code(said.lines))
+        case Status.FAILED_SETUP:
+            detail = "\n".join(["the task's setup failed", *said.lines[-SHOWN_LINES:]])
+            return replace(lost, cause=Cause.LAUNCH_ERROR, detail=detail)
+        case Status.NO_CAPACITY:
+            return replace(lost, cause=Cause.NO_CAPACITY)
+        case Status.REFUSED:
+            return replace(lost, cause=Cause.LAUNCH_ERROR)
+        case _:
+            return replace(lost, cause=Cause.NODE_LOST)
+
+
+def _named_code(lines: Sequence[str]) -> int:
+    """Return the exit code that SkyPilot names in a log; 1 if it names none."""
+    for line in reversed(lines):
+        if match := _CODES.search(line):
+            return min((abs(int(c)) for c in match[1].split(",") if int(c) != 0), default=1)
+    return 1

@@ -1,0 +1,94 @@
+"""What runs where: lists of jobs, asked of SkyPilot at most so often, read once they are there."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from launcher.executors.skypilot.calls import ListClusters, ListJobs, ListManaged, Sky, SkyJob
+
+NEVER = float("-inf")
+
+
+@dataclass(slots=True)
+class _Look:
+    """One list: its request while it is under way, and what the last one said."""
+
+    request_id: str | None = None
+    asked_at: float = NEVER
+    jobs: tuple[SkyJob, ...] = ()
+    is_known: bool = False
+
+
+class Queues:
+    """The jobs controller's list (None) and those of clusters, as far as they were asked for.
+
+    One list answers for all its jobs. A cluster that does not answer is suspected; the cloud is
+    asked which clusters there really are, and those that are not are gone.
+    """
+
+    def __init__(
+        self, sky: Sky, prefix: str, look_seconds: float, now: Callable[[], float]
+    ) -> None:
+        self._sky = sky
+        self._prefix = prefix
+        self._look_seconds = look_seconds
+        self._now = now
+        self._looks: dict[str | None, _Look] = {}
+        self._suspects: set[str] = set()
+        self._census: str | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every list that was asked for has been seen once, and no cluster is suspected."""
+        return all(look.is_known for look in self._looks.values()) and not self._suspects
+
+    def ask(self, clusters: set[str | None]) -> None:
+        """Ask for the lists of these, where it is time."""
+        for cluster in clusters:
+            look = self._looks.setdefault(cluster, _Look())
+            is_due = self._now() - look.asked_at >= self._look_seconds
+            if look.request_id is None and is_due:
+                call = ListManaged(self._prefix) if cluster is None else ListJobs(cluster)
+                look.request_id, look.asked_at = self._sky.ask(call), self._now()
+        for cluster in self._looks.keys() - clusters:
+            del self._looks[cluster]
+        if self._suspects and self._census is None:
+            self._census = self._sky.ask(ListClusters(self._prefix, is_fresh=True))
+
+    def take(self) -> set[str]:
+        """Read the lists that have come; return the clusters that are gone."""
+        pending = [look.request_id for look in self._looks.values()]
+        asked = [request_id for request_id in (*pending, self._census) if request_id]
+        answers = self._sky.answers(asked) if asked else {}
+        for cluster, look in self._looks.items():
+            if look.request_id is None or (answer := answers.get(look.request_id)) is None:
+                continue
+            look.request_id = None
+            if answer.problem is None:
+                look.jobs, look.is_known = answer.value, True
+                self._suspects.discard(cluster or "")
+            elif cluster is not None:
+                self._suspects.add(cluster)
+        census = answers.get(self._census) if self._census else None
+        if census is None:
+            return set()
+        self._census = None
+        if census.problem is not None:
+            return set()
+        gone = self._suspects - {cluster.name for cluster in census.value}
+        self._suspects.clear()
+        return gone
+
+    def suspect(self, cluster: str) -> None:
+        """Say that a cluster may be gone: the cloud is asked next time."""
+        self._suspects.add(cluster)
+
+    def seen(self, cluster: str | None, job_id: int | None) -> SkyJob | None:
+        """Return a job as its list last showed it."""
+        look = self._looks.get(cluster)
+        return next((job for job in look.jobs if job.job_id == job_id), None) if look else None
+
+    def jobs(self) -> Iterator[tuple[str | None, SkyJob]]:
+        """Give every job that the lists show, and where."""
+        for cluster, look in self._looks.items():
+            for job in look.jobs:
+                yield cluster, job
