@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow test-infra lint clean
+.PHONY: demo test test-slow test-infra test-wandb-newest lint clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -44,10 +44,23 @@ test-slow: $(VENV)/.dev  ## what takes longer: crash storms, the browser (needs 
 test-infra: $(VENV)/.infra  ## SkyPilot on a real Slurm and a local EC2 (root on Debian 12)
 	$(BIN)/python -m pytest -p no:xdist -m infra
 
+# wandb 0.31 needs click 8.2, which SkyPilot refuses: its tests have an environment of their own.
+$(VENV)-wandb/.ready: $(INPUTS)
+	$(PYTHON) -m venv $(VENV)-wandb
+	grep -v -E '^(wandb|click)==' constraints.txt > $(VENV)-wandb/constraints.txt
+	$(VENV)-wandb/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -c $(VENV)-wandb/constraints.txt -e . 'wandb>=0.31,<0.32' \
+	  graphql-core hypothesis pytest pytest-timeout pytest-xdist
+	@touch $@
+
+test-wandb-newest: $(VENV)-wandb/.ready  ## the tests around W&B, with the newest client
+	$(VENV)-wandb/bin/python -m pytest -n auto tests/launcher/wandb \
+	  tests/launcher/test_wandb_online.py tests/protein/test_wandb_protein.py tests/protein/test_metta_protein.py
+
 lint: $(VENV)/.dev  ## formatting, lint rules, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
 clean:  ## remove the environment and caches; sweeps in train_dir/ stay
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-wandb build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -100,7 +100,7 @@ def _in_parts(
 
 
 def _halves(steps: Steps, points: Points) -> list[Steps]:
-    """Cut steps in two where half of the points lie; what cannot be cut is known as well as can be."""
+    """Cut steps in two where half of the points lie; one step cannot be cut."""
     low, high = steps
     middle = sorted(points)[len(points) // 2]
     return [(low, middle), (middle, high)] if middle > low else []

@@ -1,8 +1,9 @@
 """Results from W&B's service, for trials whose folders are on other machines.
 
 One query for all runs that are asked for, and one for the histories of those whose summaries lack
-the metric, every 30 to 60 s, whatever the number of trials, and never while another is under way: the client retries inside for a while, so a query runs
-in the background and the coordinator never waits for W&B. While W&B fails, queries become rarer.
+the metric, every 30 to 60 s, whatever the number of trials, and never while another is under way:
+the client retries inside for a while, so a query runs in the background and the coordinator never
+waits for W&B. While W&B fails, queries become rarer.
 """
 
 import os
@@ -56,7 +57,7 @@ def in_background(work: Work) -> None:
 class WandbMetrics:
     """A Metrics that asks W&B until a run has all that is wanted: a summary may be late in parts.
 
-    `now` is Unix seconds; `problem` says why the last query failed.
+    `now` is Unix seconds.
     """
 
     def __init__(
@@ -79,7 +80,12 @@ class WandbMetrics:
         self._failures = 0
         self._known: dict[str, RemoteRun] = {}
         self._final: dict[str, RemoteRun] = {}
-        self.problem = ""
+        self._problem = ""
+
+    @property
+    def problem(self) -> str:
+        """Why the last query failed, or that one is under way: it may take minutes to fail."""
+        return self._problem or ("W&B has not answered yet" if self._is_asking else "")
 
     def read(self, runs: Sequence[Run]) -> Mapping[str, Result]:
         """Return what is known by now, and ask for the rest when it is time."""
@@ -105,10 +111,10 @@ class WandbMetrics:
             self._is_asking = False
             if isinstance(answer, Exception):
                 self._failures += 1
-                self.problem = f"W&B: {type(answer).__name__}: {answer}"
+                self._problem = f"W&B: {type(answer).__name__}: {answer}"
             else:
                 self._failures = 0
-                self.problem = ""
+                self._problem = ""
                 self._learn(answer)
             pause = self._draw(*POLL_SECONDS) * 2 ** min(self._failures, 16)
             self._next_at = self._now() + min(pause, MAX_BACK_OFF_SECONDS)

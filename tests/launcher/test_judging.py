@@ -36,6 +36,14 @@ def test_cost_is_the_trials_own_measure_or_else_the_time_it_took() -> None:
     assert judged(exited(0), Result({"reward": 1.0})).cost_seconds == 60.0
 
 
+@pytest.mark.parametrize(("cost", "seconds"), [("trial", 12.5), ("wandb", 42.0), ("machine", 60.0)])
+def test_cost_is_what_the_sweep_takes_for_it(cost: str, seconds: float) -> None:
+    result = Result({"reward": 1.0}, cost_seconds=12.5, runtime_seconds=42.0)
+    config = a_config(sweep={"cost": cost})
+    assert judged(exited(0), result, config=config).cost_seconds == seconds
+    assert judged(exited(0), Result({"reward": 1.0}), config=config).cost_seconds == 60.0
+
+
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
 def test_a_score_that_is_no_number_is_a_divergence(score: float) -> None:
     ended = judged(exited(0), Result({"reward": score, "loss": 0.1}))

@@ -11,9 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher import metrics
-from launcher.metrics import RunFolderMetrics, as_number, flatten, grown_at, reported_names
+from launcher.metrics import (
+    RunFolderMetrics,
+    as_number,
+    flatten,
+    grown_at,
+    is_whole,
+    reported_names,
+)
 from launcher.ports import Result, Run
 from launcher.trainlog import header
+from tests.launcher.builders import a_config
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -224,3 +232,18 @@ def test_a_trial_has_grown_when_its_log_or_its_metrics_did(tmp_path: Path) -> No
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (time, time))
         assert grown_at(tmp_path) == time
+
+
+def test_a_result_is_whole_when_it_has_all_that_the_sweep_asks_for() -> None:
+    simple, timed = a_config(), a_config(sweep={"cost": "wandb"})
+    second = {"metric": "latency", "goal": "minimize"}
+    two = a_config(sweep={"second_objective": second})
+    plain = Result({"reward": 1.0}, 12.0)
+    assert is_whole(simple, plain)
+    assert not is_whole(simple, None)
+    assert not is_whole(simple, Result({"loss": 1.0}))
+    assert is_whole(simple, Result({"loss": 1.0}, diverged=True))
+    assert not is_whole(timed, plain)
+    assert is_whole(timed, Result({"reward": 1.0}, runtime_seconds=9.0))
+    assert not is_whole(two, plain)
+    assert is_whole(two, Result({"reward": 1.0, "latency": 2.0}))

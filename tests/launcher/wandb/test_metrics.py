@@ -155,10 +155,12 @@ def test_reading_never_waits_for_a_query(service: Service, clock: VirtualClock) 
     service.runs = {"r0": finished(0.5)}
     for _ in range(3):
         assert metrics.read(runs()) == {}
+        assert metrics.problem == "W&B has not answered yet"
         clock.sleep(1000)
     assert len(waiting) == 1
     waiting.pop()()
     assert metrics.read(runs())["r0"].metrics == {"reward": 0.5}
+    assert metrics.problem == ""
 
 
 class Known:

@@ -130,6 +130,26 @@ def test_what_the_client_aggregated_counts_over_our_own(finished: Path) -> None:
     assert result.metrics["loss.min"] == 0.2
 
 
+def test_a_metric_that_the_summary_lacks_is_the_last_that_was_logged(log_of: Logging) -> None:
+    hidden = 'run.define_metric("reward", summary="none")\n'
+    folder = log_of(PROGRAM.replace("values =", hidden + "values =") + FINISH)
+    assert [
+        (r := from_wandb_log(Run(RUN_ID, folder, 1), wanted=wanted)) and r.metrics.get("reward")
+        for wanted in ("", "reward")
+    ] == [None, 0.4]
+
+
+def test_the_run_time_of_offline_attempts_adds_up(log_of: Logging) -> None:
+    waiting = "import time\ntime.sleep(1.1)\n"
+    folder = log_of(PROGRAM + waiting + FINISH)
+    first = from_wandb_log(Run(RUN_ID, folder, 1))
+    log_of(PROGRAM + waiting + FINISH, attempt=2, into=folder)
+    second = from_wandb_log(Run(RUN_ID, folder, 2))
+    assert first is not None
+    assert second is not None
+    assert second.runtime_seconds >= first.runtime_seconds + 1 >= 2
+
+
 def test_a_nan_spoils_a_mean_and_no_maximum() -> None:
     assert over_history([1.0, math.nan, 3.0], "max") == 3.0
     assert math.isnan(over_history([1.0, math.nan, 3.0], "mean"))

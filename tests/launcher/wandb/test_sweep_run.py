@@ -13,14 +13,8 @@ import pytest
 from launcher.errors import UsageError
 from launcher.events import AttemptEnded, Origin, Recorded, TrialSuggested
 from launcher.folder import SweepFolder
-from launcher.wandb.sweep_run import (
-    SweepRun,
-    closing,
-    find_or_create_sweep,
-    recorded_sweep,
-    row,
-    shown_in_wandb,
-)
+from launcher.wandb.sweep_page import recorded_sweep
+from launcher.wandb.sweep_run import SweepRun, closing, row, shown_in_wandb
 from tests.launcher.builders import PARAMS, a_config, a_state, failed, queued, running, succeeded
 from tests.wandb_server.server import WandbServer, wandb_server
 
@@ -158,13 +152,3 @@ def test_a_wrong_key_stops_the_launch(server: WandbServer, tmp_path: Path) -> No
     showing = shown_in_wandb(SweepFolder(tmp_path), a_config(), "abcd", print, environ)
     with pytest.raises(UsageError, match="refuses the key"), showing:
         pass
-
-
-def test_a_damaged_note_is_no_note(tmp_path: Path) -> None:
-    (tmp_path / "wandb_sweep.json").write_text('{"wandb_')
-    assert recorded_sweep(SweepFolder(tmp_path)) is None
-
-
-def test_a_known_sweep_is_not_made_again(tmp_path: Path) -> None:
-    (tmp_path / "wandb_sweep.json").write_text('{"wandb_sweep_id": "abc"}')
-    assert find_or_create_sweep(SweepFolder(tmp_path), a_config(), "abcd") == "abc"
