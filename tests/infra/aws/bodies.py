@@ -8,7 +8,9 @@ stopped in moto is killed at once, without notice: that is how a spot instance i
 Not emulated: the metadata service (so neither instance roles nor the two-minute notice of a spot
 interruption), disks, firewalls, public addresses.
 
-usage: python -m tests.infra.aws.bodies NAMESPACE FOLDER ROOTFS
+All instances see one folder as /shared, as they would an EFS.
+
+usage: python -m tests.infra.aws.bodies NAMESPACE FOLDER ROOTFS SHARED
 """
 
 import base64
@@ -32,10 +34,11 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class Bodies:
     """The instances that have a body now."""
 
-    def __init__(self, namespace: str, folder: Path, rootfs: Path) -> None:
+    def __init__(self, namespace: str, folder: Path, rootfs: Path, shared: Path) -> None:
         self.namespace = namespace
         self.folder = folder
         self.rootfs = rootfs
+        self.shared = shared
         self.ec2 = boto3.client("ec2")
         self.alive: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -85,7 +88,8 @@ class Bodies:
         inside = ["ip", "netns", "exec", network]
         alone = ["unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child"]
         host_name = "ip-" + address.replace(".", "-")
-        init = ["bash", str(HERE / "instance.sh"), str(disk), str(self.rootfs), host_name]
+        folders = [str(disk), str(self.rootfs)]
+        init = ["bash", str(HERE / "instance.sh"), *folders, host_name, str(self.shared)]
         with (disk / "console.log").open("a") as console:
             self.alive[instance_id] = subprocess.Popen(
                 [*inside, *alone, *init],
@@ -143,10 +147,10 @@ def say(text: str) -> None:
 
 
 def main() -> None:
-    namespace, folder, rootfs = sys.argv[1:]
+    namespace, *folders = sys.argv[1:]
     # Not through `ip netns exec`, which would hide the namespaces that are made here.
     enter(namespace)
-    bodies = Bodies(namespace, Path(folder), Path(rootfs))
+    bodies = Bodies(namespace, *map(Path, folders))
     while True:
         try:
             bodies.look()

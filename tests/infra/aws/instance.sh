@@ -1,7 +1,7 @@
 #!/bin/bash
-# The first process of an instance, in namespaces of its own. usage: instance.sh FOLDER IMAGE HOSTNAME
+# The first process of an instance, in namespaces of its own. usage: instance.sh FOLDER IMAGE HOSTNAME SHARED
 set -e
-folder=$1 image=$2 name=$3 root=$1/root
+folder=$1 image=$2 name=$3 shared=$4 root=$1/root
 hostname "$name"
 mount --make-rprivate /
 mount -t overlay overlay -o "lowerdir=$image,upperdir=$folder/upper,workdir=$folder/work" "$root"
@@ -10,6 +10,8 @@ cd "$root"
 address=$(ip -4 -o address show eth0 | awk '{ sub("/.*", "", $4); print $4 }')
 printf '127.0.0.1 localhost\n%s %s\n' "$address" "$name" > etc/hosts
 echo "$name" > etc/hostname
+mkdir -p shared
+mount --bind "$shared" shared  # as EFS would be
 mount -t proc proc proc
 mount -t sysfs -o ro sysfs sys
 mount -t tmpfs -o mode=1777 tmpfs tmp

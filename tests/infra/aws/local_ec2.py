@@ -35,13 +35,13 @@ PREFIX = "sky-ec2-"
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """What moto says about an instance; `state` is EC2's word."""
+    """What moto says about an instance; `state` is EC2's word. Without an address: no name."""
 
     instance_id: str
     state: str
     instance_type: str
     spot: bool
-    zone: str
+    host_name: str | None
 
 
 class LocalEc2:
@@ -52,6 +52,7 @@ class LocalEc2:
         self.machine_image = machine_image
         self.namespace = f"{PREFIX}{os.getpid()}"
         self.home = folder / "home"
+        self.shared = folder / "shared"  # every instance sees it as /shared
         self._started: list[subprocess.Popen[bytes]] = []
         self._inside = ThreadPoolExecutor(1, initializer=network.enter, initargs=(self.namespace,))
 
@@ -105,7 +106,7 @@ class LocalEc2:
                 state=seen["State"]["Name"],
                 instance_type=seen["InstanceType"],
                 spot=seen.get("InstanceLifecycle") == "spot",
-                zone=seen["Placement"]["AvailabilityZone"],
+                host_name=host_name_of(seen.get("PrivateIpAddress")),
             )
             for page in pages
             for reservation in page["Reservations"]
@@ -116,6 +117,11 @@ class LocalEc2:
         """Those that cost money."""
         paid = {"pending", "running"}
         return [instance for instance in self.instances() if instance.state in paid]
+
+    def on(self, host_name: str) -> Instance:
+        """The instance that runs there."""
+        (found,) = (instance for instance in self.running() if instance.host_name == host_name)
+        return found
 
     def terminate(self, instance_id: str) -> None:
         """As AWS takes a spot instance back, but without notice."""
@@ -178,7 +184,10 @@ class LocalEc2:
         """Not as the client: the namespaces that it makes must be seen outside."""
         place = self.folder / "instances"
         place.mkdir()
-        arguments = [self.namespace, str(place), str(self.machine_image / "rootfs")]
+        self.shared.mkdir()
+        self.shared.chmod(0o777)
+        folders = [place, self.machine_image / "rootfs", self.shared]
+        arguments = [self.namespace, *map(str, folders)]
         program = [sys.executable, "-m", "tests.infra.aws.bodies"]
         self._start([*program, *arguments], "bodies.log", REPOSITORY)
 
@@ -207,6 +216,11 @@ class LocalEc2:
     def _call(self, work: Callable[[], T]) -> T:
         """In the thread that is inside."""
         return self._inside.submit(work).result()
+
+
+def host_name_of(address: str | None) -> str | None:
+    """As EC2 derives it."""
+    return None if address is None else "ip-" + address.replace(".", "-")
 
 
 def _moto_answers() -> bool:

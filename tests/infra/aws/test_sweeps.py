@@ -1,0 +1,92 @@
+"""protein-sky on the local EC2: planned, launched on spot machines, preempted, paid for, ended."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.infra.aws import catalogue
+from tests.infra.aws.local_ec2 import Instance, LocalEc2
+from tests.infra.aws.sweeps import LONG, SOON, Ec2Sweep
+from tests.launcher.waiting import eventually
+
+pytestmark = [pytest.mark.infra, pytest.mark.timeout(3 * LONG)]
+
+PRICE = catalogue.spot_price("g5.xlarge")
+
+
+def test_a_plan_tells_the_catalogues_price_and_starts_nothing(ec2: LocalEc2) -> None:
+    before = ec2.instances()
+    sweep = Ec2Sweep(ec2, "planned")
+    sweep.write(cases=["plain-1", "plain-2"])
+    plan = json.loads(sweep.command("plan", "planned.yaml", "--cloud", "aws", "--json"))
+    assert plan["chosen"]["instance_type"] == "g5.xlarge"
+    assert plan["usd_per_hour"] == PRICE
+    assert ec2.instances() == before
+
+
+def test_two_spot_machines_carry_four_trials_and_one_is_taken_away(ec2: LocalEc2) -> None:
+    before = ec2.instances()
+    sweep = Ec2Sweep(ec2, "reused")
+    sweep.write(cases=["waits", "plain-1", "plain-2", "plain-3"], mode="reused_clusters")
+    sweep.launch()
+    first = sweep.until_started(1)
+    sweep.until_checkpoint()
+    ec2.terminate(ec2.on(first.host_name).instance_id)
+    again = sweep.until_started(1, times=2)
+    sweep.release()
+    assert sweep.wait() == 0, sweep.said()
+
+    assert (first.attempt, again.attempt) == (1, 2)
+    assert again.from_step > 0
+    assert again.host_name != first.host_name
+    assert len(sweep.starts()) == 5
+    used = since(before, ec2)
+    assert [(seen.instance_type, seen.spot) for seen in used] == [("g5.xlarge", True)] * 3
+    assert all_succeeded(sweep)
+    assert is_paid_at_the_catalogues_price(sweep)
+    eventually(lambda: not ec2.running(), seconds=SOON)
+
+
+def test_a_managed_job_is_recovered_by_skypilot_on_another_machine(ec2: LocalEc2) -> None:
+    """To us it is one attempt: the jobs controller starts it again by itself."""
+    before = ec2.instances()
+    sweep = Ec2Sweep(ec2, "managed")
+    sweep.write(cases=["waits", "plain"], mode="managed_jobs")
+    sweep.launch()
+    first = sweep.until_started(1)
+    sweep.until_checkpoint()
+    ec2.terminate(ec2.on(first.host_name).instance_id)
+    again = sweep.until_started(1, times=2)
+    sweep.release()
+    assert sweep.wait() == 0, sweep.said()
+
+    assert (first.attempt, again.attempt) == (1, 1)
+    assert again.from_step > 0
+    used = since(before, ec2)
+    assert [(seen.instance_type, seen.spot) for seen in used] == [("g5.xlarge", True)] * 3
+    assert all_succeeded(sweep)
+    assert is_paid_at_the_catalogues_price(sweep)
+    eventually(lambda: not ec2.running(), seconds=SOON)
+
+
+def since(before: list[Instance], ec2: LocalEc2) -> list[Instance]:
+    known = {seen.instance_id for seen in before}
+    return [seen for seen in ec2.instances() if seen.instance_id not in known]
+
+
+def all_succeeded(sweep: Ec2Sweep) -> bool:
+    return {trial["state"] for trial in sweep.status()["trials"]} == {"succeeded"}
+
+
+def is_paid_at_the_catalogues_price(sweep: Ec2Sweep) -> bool:
+    """A g5.xlarge has one GPU: what was spent is its hours by the price, lost attempts included."""
+    budget = sweep.status()["budget"]
+    hours, usd = budget["gpu_hours"]["used"], budget["usd"]["spent"]
+    assert hours >= sum(map(run_seconds, sweep.status()["trials"])) / 3600 > 0
+    return usd == pytest.approx(hours * PRICE)
+
+
+def run_seconds(trial: dict[str, Any]) -> float:
+    """How long its program ran, in all attempts."""
+    return sum(a["ended_at"] - a["started_at"] for a in trial["attempts"] if a["started_at"])
