@@ -1,6 +1,7 @@
 """YAML 1.2 numbers, places, and files that are made to break a loader."""
 
 import math
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from launcher.sweepfile import yamlout
 from launcher.sweepfile.yamlio import MAX_BYTES, MAX_NODES, Node, Parsed, dump, parse, read, shown
 
 FILE = Path("f.yaml")
+
+
+class Goal(StrEnum):
+    UP = "up"
 
 
 def node_of(text: str) -> Node:
@@ -173,6 +179,20 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_what_is_written_reads_back_the_same(value: object) -> None:
     assert node_of(dump(value)).plain() == value
+
+
+KEYS = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(["k" * 120, "? x"])
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=4))
+def test_the_fast_writer_writes_what_pyyaml_does(value: dict[str, object]) -> None:
+    assert dump(value) == yamlout._dump(value)
+
+
+def test_a_value_that_yaml_does_not_know_is_refused() -> None:
+    for value in ({"a": Goal.UP}, {Goal.UP: "a"}, [object()]):
+        with pytest.raises(yaml.representer.RepresenterError):
+            dump(value)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.text("0123456789e+-.ox_ yno"))
