@@ -10,8 +10,6 @@ so that over a sweep the whole front is approached, also where it is not convex.
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from launcher.state import Trial, TrialState
 from launcher.sweepfile.schema import SweepSection
 
@@ -47,6 +45,8 @@ def front(sweep: SweepSection, trials: Sequence[Trial]) -> list[Trial]:
 
 def scalarised(scores: Sequence[tuple[float, float]], seed: int) -> list[float]:
     """Return one score for each pair, weighed by what `seed` draws; shape (n, 2) to n."""
+    import numpy as np
+
     if not scores:
         return []
     Y = np.asarray(scores, dtype=float)

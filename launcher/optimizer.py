@@ -7,7 +7,7 @@ would have.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from launcher.config import SweepConfig
 from launcher.edits import project
@@ -16,12 +16,13 @@ from launcher.objectives import both, scalarised
 from launcher.state import State, Trial, TrialState
 from launcher.sweepfile.constraints import Constraint, all_hold, parse
 from launcher.sweepfile.schema import SweepSection
-from protein.importance import Importance, importance
 from protein.observation import Observation, Suggestion
-from protein.recommend import Recommendation, recommend
 from protein.settings import Settings
 from protein.space import Space
-from protein.suggest import Memo, seed_for, suggest
+
+if TYPE_CHECKING:  # numpy and scipy take half a second: who only looks at a sweep does without
+    from protein.importance import Importance
+    from protein.recommend import Recommendation
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class Optimizer:
 
         Raises ProteinSkyError if no parameters fulfil the sweep's constraints.
         """
+        from protein.suggest import seed_for, suggest
+
         seed = seed_for(self.seed, len(state.trials) + 1)
         observed = observations(self.space, state, recall)
         if self.sweep.second_objective is not None:
@@ -102,8 +105,10 @@ class Recall:
     """
 
     def __init__(self, earlier: Sequence[Sequence[Observation]] = ()) -> None:
+        from protein.suggest import Memo
+
         self.earlier = earlier
-        self.memo = Memo()
+        self.memo: Memo = Memo()
         self._known: dict[int, tuple[Trial, Observation | None]] = {}
 
     def observation(self, trial: Trial) -> Observation | None:
@@ -175,15 +180,19 @@ SEED = "seed"
 
 def recommendation(
     config: SweepConfig, state: State, *, at_cost: float | None = None
-) -> Recommendation | None:
+) -> "Recommendation | None":
     """Return the trial that a repeat is expected to score best, among those of at most a cost."""
+    from protein.recommend import recommend
+
     space, known = _all_known(config, state)
     settings = replace(Optimizer.of(config).settings, goal=config.sweep.goal)
     return recommend(space, settings, known, at_cost=at_cost)
 
 
-def importances(config: SweepConfig, state: State) -> tuple[Importance, ...]:
+def importances(config: SweepConfig, state: State) -> "tuple[Importance, ...]":
     """Return how much each parameter matters for the score, the greatest first."""
+    from protein.importance import importance
+
     space, known = _all_known(config, state)
     settings = replace(Optimizer.of(config).settings, goal=config.sweep.goal)
     return importance(space, settings, known)

@@ -10,7 +10,7 @@ from functools import reduce
 from typing import Any, assert_never
 
 import msgspec
-from rpds import HashTrieMap, HashTrieSet
+from rpds import HashTrieSet
 
 from launcher.events import (
     AttemptCancelling,
@@ -35,6 +35,7 @@ from launcher.events import (
     TrialRetried,
     TrialSuggested,
 )
+from launcher.numbered import Numbered
 
 
 class Mode(StrEnum):
@@ -153,7 +154,7 @@ class State(msgspec.Struct, frozen=True):
     mode: Mode = Mode.ACTIVE
     reason: str = ""  # why it is paused or ended, in words; empty when the user asked
     end: EndReason | None = None
-    trials: "HashTrieMap[int, Trial]" = HashTrieMap()
+    trials: "Numbered[Trial]" = Numbered()
     waiting: tuple[int, ...] = ()  # numbers of the trials to start (again), in order
     live: tuple[int, ...] = ()  # and of those for which a job may exist
     queue: tuple[Enqueued, ...] = ()
@@ -172,7 +173,7 @@ class State(msgspec.Struct, frozen=True):
     @property
     def ordered(self) -> Iterator[Trial]:
         """All trials by number."""
-        return (self.trials[number] for number in range(1, len(self.trials) + 1))
+        return iter(self.trials)
 
     @property
     def num_open(self) -> int:
@@ -212,17 +213,7 @@ def apply(state: State | None, record: Recorded) -> State:
         state = State(event.sweep_id, event.config, record.at, active_since=record.at)
     elif state is None:
         raise ValueError(f"event {record.seq}: {type(event).__name__} before sweep_created")
-    elif isinstance(
-        event,
-        TrialSuggested
-        | AttemptSubmitting
-        | AttemptSubmitted
-        | AttemptStarted
-        | AttemptCancelling
-        | AttemptEnded
-        | TrialDropped
-        | TrialRetried,
-    ):
+    elif isinstance(event, OfTrial):
         state = _apply_to_trial(state, event, record)
     else:
         state = _apply_to_sweep(state, event, record.at)
@@ -231,18 +222,29 @@ def apply(state: State | None, record: Recorded) -> State:
     return _with(state, epoch=record.epoch, seq=record.seq, commands=commands)
 
 
-def _apply_to_sweep(
-    state: State,
-    event: SweepEdited
+OfTrial = (
+    TrialSuggested
+    | AttemptSubmitting
+    | AttemptSubmitted
+    | AttemptStarted
+    | AttemptCancelling
+    | AttemptEnded
+    | TrialDropped
+    | TrialRetried
+)
+OfSweep = (
+    SweepEdited
     | CoordinatorStarted
     | PauseRequested
     | StopRequested
     | CancelRequested
     | ResumeRequested
     | ParamsEnqueued
-    | SweepEnded,
-    at: float,
-) -> State:
+    | SweepEnded
+)
+
+
+def _apply_to_sweep(state: State, event: OfSweep, at: float) -> State:
     match event:
         case SweepEdited(config=config):
             return _with(state, config=config, config_version=state.config_version + 1)
@@ -279,18 +281,7 @@ def _in_mode(state: State, mode: Mode, at: float, reason: str = "") -> State:
     )
 
 
-def _apply_to_trial(
-    state: State,
-    event: TrialSuggested
-    | AttemptSubmitting
-    | AttemptSubmitted
-    | AttemptStarted
-    | AttemptCancelling
-    | AttemptEnded
-    | TrialDropped
-    | TrialRetried,
-    record: Recorded,
-) -> State:
+def _apply_to_trial(state: State, event: OfTrial, record: Recorded) -> State:
     at = record.at
     if isinstance(event, TrialSuggested):
         if event.trial != len(state.trials) + 1:
@@ -426,7 +417,7 @@ def _with_attempt(trial: Trial, number: int, **changes: Any) -> Trial:
 
 
 def _with_trial(state: State, trial: Trial) -> State:
-    number, trials = trial.number, state.trials.insert(trial.number, trial)
+    number, trials = trial.number, state.trials.put(trial.number, trial)
     before = state.trials.get(number)
     if before is not None and before.state is trial.state:
         return _with(state, trials=trials)

@@ -16,7 +16,7 @@ ADAPTERS = ("wandb_protein.py", "metta_protein.py")  # protein's edge
 
 # Lower layers first; a module may import from its own and lower layers only.
 LAUNCHER_LAYERS = [
-    {"errors", "events", "files", "trial", "trainlog", "pages.formats"},
+    {"errors", "events", "files", "trial", "trainlog", "numbered", "pages.formats"},
     {"ports", "state", "inbox", "journal", "folder"},
     {"sweepfile"},
     {"config", "executors", "metrics", "early_stopping"},
