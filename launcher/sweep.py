@@ -17,12 +17,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from launcher import __version__, clouds, inbox, notify, policy, trainlog
-from launcher.budget import Offer
 from launcher.config import SweepConfig, from_mapping
 from launcher.coordinator import Coordinator, Notice, Watch, World
 from launcher.errors import (
     ConfigError,
-    DamageError,
     ExecutorError,
     NotFoundError,
     Problem,
@@ -34,13 +32,14 @@ from launcher.executors.local import LocalExecutor
 from launcher.executors.simulated import SimulatedExecutor, VirtualClock
 from launcher.files import write_atomic
 from launcher.folder import SweepFolder, find
-from launcher.journal import Journal, JournalWriter, Lock
+from launcher.journal import JournalWriter, Lock
 from launcher.metrics import RunFolderMetrics
 from launcher.notify import Messenger
 from launcher.optimizer import Recall, asking, observations
+from launcher.reading import is_live, offer_of, read, state_of, usable_cores
 from launcher.restore import Restored
 from launcher.restore import restore as rebuild
-from launcher.state import State, fold
+from launcher.state import State
 from launcher.wandb.access import check_access
 from launcher.wandb.environment import resolve_mode
 from launcher.wandb.metrics import metrics_of
@@ -51,6 +50,24 @@ from protein.space import Space
 CLOUD_POLL_SECONDS = 3.0
 LATE_SUMMARY_SECONDS = 180.0
 """W&B may show what a run reported minutes after it ended."""
+
+__all__ = [
+    "SystemClock",
+    "check_can_start",
+    "connect",
+    "create",
+    "interrupt",
+    "is_live",
+    "offer_of",
+    "owned",
+    "prepare",
+    "read",
+    "remove",
+    "request",
+    "restore",
+    "run",
+    "usable_cores",
+]
 
 LOCAL_POLL_SECONDS = 0.25
 """Looking at a local process costs a few system calls."""
@@ -80,30 +97,6 @@ def _steady_seconds() -> float:
     return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
 
 
-def read(folder: SweepFolder) -> State:
-    """Return a sweep's state, whoever works on it.
-
-    Raises NotFoundError, JournalError.
-    """
-    with Journal(folder.database) as journal:
-        return _state(folder, journal)
-
-
-def _state(folder: SweepFolder, journal: Journal) -> State:
-    state = fold(journal.read())
-    if state is None:  # a sweep is created together with its first event
-        raise DamageError(
-            f"{folder.database} has no events",
-            hint=f"protein-sky doctor {folder.name} --restore",
-        )
-    return state
-
-
-def is_live(folder: SweepFolder) -> bool:
-    """Whether a coordinator works on the sweep now."""
-    return Lock(folder.lock).is_held()
-
-
 @contextmanager
 def owned(
     folder: SweepFolder, config: SweepConfig | None = None
@@ -122,7 +115,7 @@ def owned(
     lock.acquire()
     try:
         with JournalWriter(folder.database, now=time.time(), first=first) as journal:
-            yield journal, _state(folder, journal)
+            yield journal, state_of(folder, journal)
     finally:
         lock.release()
 
@@ -279,26 +272,6 @@ def _taught_by(name: str, config: SweepConfig) -> list[Observation]:
     if earlier.sweep.goal == config.sweep.goal:
         return known
     return [replace(o, score=None if o.score is None else -o.score) for o in known]
-
-
-def offer_of(folder: SweepFolder, config: SweepConfig) -> Offer:
-    """Return what the sweep's executor can give.
-
-    Raises UsageError where SkyPilot cannot say what the sweep's machines cost.
-    """
-    if config.execution.cloud == "local":
-        price = config.execution.price_usd_per_hour or 0.0  # this machine is paid for
-        return Offer(price_usd_per_hour=price, parallel=usable_cores())
-    if config.execution.cloud == "simulated":
-        return Offer(parallel=8)
-    return clouds.offer(folder.path, config)
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def check_can_start(config: SweepConfig) -> None:

@@ -31,19 +31,26 @@ def console() -> "Console":
 
 def document(folder: "SweepFolder") -> dict[str, Any]:
     """Return a sweep's status document as of now."""
-    from launcher import sweep
+    from launcher import reading
     from launcher.config import from_mapping
     from launcher.pages.status import document as status_document
 
-    state = sweep.read(folder)
+    state = reading.read(folder)
     config = from_mapping(state.config)
     return status_document(
         config,
         state,
-        offer=sweep.offer_of(folder, config),
+        offer=reading.offer_of(folder, config),
         now=time.time(),
-        is_live=sweep.is_live(folder),
+        is_live=reading.is_live(folder),
     )
+
+
+def as_text(document: dict[str, Any]) -> str:
+    """Return a document as JSON for people and programs; 10,000 trials take no second."""
+    import msgspec
+
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
 
 
 def write_report(folder: "SweepFolder") -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.common import as_json, console, document, name_or_latest, write_report
+from launcher.cli.common import as_json, as_text, console, document, name_or_latest, write_report
 from launcher.errors import NotFoundError, ProteinSkyError
 
 if TYPE_CHECKING:
@@ -25,14 +25,15 @@ if TYPE_CHECKING:
 def status(name: str | None, as_json: bool, watch: bool) -> int:
     """Show where a sweep stands; without NAME, the latest."""
     from launcher.folder import find
-    from launcher.pages.table import Screen, Spoken
 
     folder = find(name)
     if as_json:
-        click.echo(json.dumps(document(folder), indent=2, allow_nan=False))
+        click.echo(as_text(document(folder)))
     elif watch:
         _watch(folder)
     else:
+        from launcher.pages.table import Screen, Spoken
+
         console().print(Spoken(Screen(document(folder))))
     return 0
 

@@ -1,0 +1,60 @@
+"""How a sweep stands, for whoever only looks: light to import, and without any lock."""
+
+import os
+
+from launcher.budget import Offer
+from launcher.config import SweepConfig
+from launcher.errors import DamageError
+from launcher.folder import SweepFolder
+from launcher.journal import Journal, Lock
+from launcher.state import State, fold
+
+
+def read(folder: SweepFolder) -> State:
+    """Return a sweep's state, whoever works on it.
+
+    Raises NotFoundError, JournalError.
+    """
+    with Journal(folder.database) as journal:
+        return state_of(folder, journal)
+
+
+def state_of(folder: SweepFolder, journal: Journal) -> State:
+    """Return the state that an open journal gives.
+
+    Raises JournalError.
+    """
+    state = fold(journal.read())
+    if state is None:  # a sweep is created together with its first event
+        raise DamageError(
+            f"{folder.database} has no events",
+            hint=f"protein-sky doctor {folder.name} --restore",
+        )
+    return state
+
+
+def is_live(folder: SweepFolder) -> bool:
+    """Whether a coordinator works on the sweep now."""
+    return Lock(folder.lock).is_held()
+
+
+def offer_of(folder: SweepFolder, config: SweepConfig) -> Offer:
+    """Return what the sweep's executor can give.
+
+    Raises UsageError where SkyPilot cannot say what the sweep's machines cost.
+    """
+    if config.execution.cloud == "local":
+        price = config.execution.price_usd_per_hour or 0.0  # this machine is paid for
+        return Offer(price_usd_per_hour=price, parallel=usable_cores())
+    if config.execution.cloud == "simulated":
+        return Offer(parallel=8)
+    from launcher import clouds  # what looks at local sweeps does without SkyPilot
+
+    return clouds.offer(folder.path, config)
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
