@@ -3,6 +3,7 @@
 A cluster is a folder that is its HOME. What runs there is the very bash that SkyPilot would run.
 """
 
+import contextlib
 import os
 import re
 import signal
@@ -70,15 +71,13 @@ class Task:
             if node.poll() is None:
                 processes = psutil.Process(node.pid)
                 for process in [*processes.children(recursive=True), processes]:
-                    with_number(process.pid)
+                    end(process.pid)
             node.wait()
 
 
-def with_number(pid: int) -> None:
-    try:
+def end(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 @dataclass
@@ -135,7 +134,7 @@ class Cloud:
                     return Answer(problem=Problem.GONE, detail=f"no cluster {cluster}")
                 return self.start(machine, call.task, call.secrets, 1.0)
             case LaunchManaged(name=name):
-                answer = self.do(Launch(name, call.task, call.secrets, 10))
+                self.do(Launch(name, call.task, call.secrets, 10))
                 job_id = len(self.managed) + 1
                 self.managed[job_id] = name
                 return Answer(Placed(job_id))
@@ -262,9 +261,9 @@ class FakeSky:
     def find(self, name: str) -> str | None:
         with self.cloud.lock:
             for request_id, call in reversed(self.cloud.requests.items()):
-                if isinstance(call, Launch | Exec | LaunchManaged):
-                    if call.task["envs"][JOB_VARIABLE] == name:
-                        return request_id
+                is_start = isinstance(call, Launch | Exec | LaunchManaged)
+                if is_start and call.task["envs"][JOB_VARIABLE] == name:
+                    return request_id
             return None
 
     def log(self, where: Where) -> str:

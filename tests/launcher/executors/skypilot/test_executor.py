@@ -9,16 +9,19 @@ import pytest
 from launcher.errors import ExecutorError
 from launcher.executors.skypilot.calls import (
     Answer,
+    Call,
     Down,
     Exec,
     Launch,
+    LaunchManaged,
     ListClusters,
     ListJobs,
+    ListManaged,
     Problem,
 )
 from launcher.executors.skypilot.executor import SkyPilotExecutor
 from launcher.executors.skypilot.placing import Placing, Settings
-from launcher.ports import Cause, Job, Phase
+from launcher.ports import Cause, Job, Outcome, Phase
 from tests.launcher.executor_contract import Cluster, ExecutorContract
 from tests.launcher.executors.skypilot.fake_sky import Cloud, FakeSky
 from tests.launcher.executors.test_local import PROGRAMS
@@ -72,3 +75,247 @@ def cluster(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SkyClust
 
 class TestContract(ExecutorContract):
     pass
+
+
+# --- dying between two steps ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def warm(tmp_path: Path) -> Iterator[SkyCluster]:
+    """Two clusters that are used again."""
+    made = SkyCluster(tmp_path, "reused_clusters")
+    made.settings = replace(made.settings, workers=2)
+    yield made
+    made.cloud.clean()
+
+
+def until_over(executor: SkyPilotExecutor, name: str) -> Outcome:
+    """What became of a job, by one coordinator."""
+
+    def outcome() -> Outcome | None:
+        known = executor.poll([name])[name]
+        return known if known.is_over else None
+
+    return eventually(outcome)
+
+
+def started(cluster: SkyCluster, kind: type) -> list[object]:
+    return [call for call in cluster.cloud.calls if isinstance(call, kind)]
+
+
+def test_a_request_whose_answer_was_lost_is_found_and_not_sent_again(cluster: SkyCluster) -> None:
+    executor, job = cluster.executor(), cluster.job("exit 4")
+    executor._sky.faults = ["lost answer"]  # type: ignore[attr-defined]
+    executor.submit(job)
+    cluster.executor().submit(job)
+    assert cluster.until_over(job.name).exit_code == 4
+    assert cluster.starts(job) == 1
+
+
+def test_an_intent_that_never_became_a_request_is_sent_by_the_next_coordinator(
+    cluster: SkyCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, executor = cluster.job("exit 0"), cluster.executor()
+    with monkeypatch.context() as patched:
+        patched.setattr(executor, "_start", lambda *_: None)  # killed between intent and request
+        executor.submit(job)
+    assert not started(cluster, Launch)
+    cluster.executor().submit(job)
+    assert cluster.until_over(job.name).exit_code == 0
+    assert cluster.starts(job) == 1
+
+
+def test_what_skypilot_refuses_to_take_is_not_there_afterwards(cluster: SkyCluster) -> None:
+    executor, job = cluster.executor(), cluster.job("exit 0")
+    executor._sky.faults = ["refused"]  # type: ignore[attr-defined]
+    with pytest.raises(ExecutorError, match="refused"):
+        executor.submit(job)
+    assert cluster.outcome(job.name).phase is Phase.ABSENT
+    executor.submit(job)
+    assert cluster.until_over(job.name).exit_code == 0
+
+
+def test_an_intent_that_skypilot_never_heard_of_is_lost_after_a_while(cluster: SkyCluster) -> None:
+    job, executor = cluster.job("exit 0"), cluster.executor()
+    executor._start = lambda *_: None  # type: ignore[method-assign]
+    executor.submit(job)
+    other = cluster.executor()
+    assert other.poll([job.name])[job.name].phase is Phase.PENDING
+    cluster.cloud.clock += 121
+    assert other.poll([job.name])[job.name].phase is Phase.LOST
+
+
+# --- what SkyPilot answers to a launch -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("problem", "cause"),
+    [
+        (Problem.NO_CAPACITY, Cause.NO_CAPACITY),
+        (Problem.REFUSED, Cause.LAUNCH_ERROR),
+        (Problem.TROUBLE, Cause.UNKNOWN),
+    ],
+)
+def test_a_launch_that_fails_says_why(warm: SkyCluster, problem: Problem, cause: Cause) -> None:
+    warm.cloud.refusals = [Answer(problem=problem, detail="in SkyPilot's words")]
+    executor = warm.executor()
+    executor.submit(warm.job("exit 0"))
+    outcome = warm.until_over("run-1")
+    assert (outcome.phase, outcome.cause) == (Phase.LOST, cause)
+    assert outcome.detail == "in SkyPilot's words"
+
+
+def test_half_a_cluster_is_taken_down(warm: SkyCluster) -> None:
+    warm.cloud.refusals = [Answer(problem=Problem.NO_CAPACITY)]
+    warm.executor().submit(warm.job("exit 0"))
+    warm.until_over("run-1")
+    assert started(warm, Down) == [Down("ps-w0")]
+
+
+# --- clusters that are used again ----------------------------------------------------------------
+
+
+def test_the_next_job_goes_to_a_warm_cluster(warm: SkyCluster) -> None:
+    executor = warm.executor()
+    for run_id in ("a", "b", "c"):
+        executor.submit(warm.job("exit 0", run_id))
+        until_over(executor, f"{run_id}-1")
+    assert [type(call) for call in warm.cloud.calls if isinstance(call, Launch | Exec)] == [
+        Launch,
+        Exec,
+        Exec,
+    ]
+
+
+def test_jobs_are_spread_over_the_clusters(warm: SkyCluster) -> None:
+    executor = warm.executor()
+    for run_id in ("a", "b"):
+        executor.submit(warm.job("hang", run_id))
+    assert [call.cluster for call in started(warm, Launch)] == ["ps-w0", "ps-w1"]  # type: ignore[attr-defined]
+
+
+def test_a_warm_cluster_that_is_gone_is_launched_again_for_the_same_job(warm: SkyCluster) -> None:
+    executor = warm.executor()
+    executor.submit(warm.job("exit 0", "a"))
+    until_over(executor, "a-1")
+    warm.cloud.do(Down("ps-w0"))  # it had been idle
+    executor.submit(warm.job("exit 5", "b"))
+    outcome = until_over(executor, "b-1")
+    assert (outcome.phase, outcome.exit_code) == (Phase.EXITED, 5)
+
+
+def test_a_warm_cluster_is_paid_since_its_last_job(warm: SkyCluster) -> None:
+    executor = warm.executor()
+    executor.submit(warm.job("exit 0", "a"))
+    first = until_over(executor, "a-1")
+    warm.cloud.clock += 1000
+    executor.submit(warm.job("exit 0", "b"))
+    second = until_over(executor, "b-1")
+    assert second.held_since == first.ended_at
+    assert first.held_since is not None
+    assert first.started_at is not None
+    assert first.held_since <= first.started_at
+
+
+def test_no_machine_is_left_after_release(warm: SkyCluster) -> None:
+    executor = warm.executor()
+    for run_id in ("a", "b"):
+        executor.submit(warm.job("exit 0", run_id))
+    for run_id in ("a", "b"):
+        until_over(executor, f"{run_id}-1")
+    assert len(warm.cloud.machines) == 2
+    assert warm.executor().release() == []
+    assert warm.cloud.machines == {}
+
+
+def test_a_cluster_with_a_job_is_not_released(warm: SkyCluster) -> None:
+    executor = warm.executor()
+    executor.submit(warm.job("hang"))
+    eventually(lambda: executor.poll(["run-1"])["run-1"].phase is Phase.RUNNING)
+    executor.release()
+    assert list(warm.cloud.machines) == ["ps-w0"]
+
+
+def test_launches_wait_while_skypilot_is_busy(warm: SkyCluster) -> None:
+    warm.settings = replace(warm.settings, launches=1)
+    executor = warm.executor()
+    for run_id in ("a", "b"):
+        executor.submit(warm.job("exit 0", run_id))
+    assert len(started(warm, Launch)) == 1
+    until_over(executor, "a-1")
+    until_over(executor, "b-1")
+    assert len(started(warm, Launch)) == 2
+
+
+def test_a_job_that_waits_for_its_launch_can_be_cancelled(warm: SkyCluster) -> None:
+    warm.settings = replace(warm.settings, launches=1)
+    executor = warm.executor()
+    for run_id in ("a", "b"):
+        executor.submit(warm.job("hang", run_id))
+    executor.cancel(["b-1"])
+    assert executor.poll(["b-1"])["b-1"].phase is Phase.KILLED
+    assert len(started(warm, Launch)) == 1
+
+
+# --- the cost of looking -------------------------------------------------------------------------
+
+
+def test_one_list_answers_for_all_managed_jobs(tmp_path: Path) -> None:
+    cluster = SkyCluster(tmp_path, "managed_jobs")
+    cluster.settings = replace(cluster.settings, look_seconds=60.0, launches=100)
+    executor, names = cluster.executor(), [f"r{number}-1" for number in range(12)]
+    for number in range(12):
+        executor.submit(cluster.job("hang", f"r{number}"))
+    for _ in range(3):
+        executor.poll(names)
+    lists = [c for c in cluster.cloud.calls if not isinstance(c, LaunchManaged)]
+    cluster.cloud.clean()
+    assert lists == [ListManaged("ps-")]
+
+
+def test_a_cluster_that_does_not_answer_is_lost_only_if_the_cloud_says_so(
+    warm: SkyCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = warm.executor()
+    executor.submit(warm.job("hang"))
+    eventually(lambda: executor.poll(["run-1"])["run-1"].phase is Phase.RUNNING)
+    really = warm.cloud.do
+
+    def deaf(call: Call) -> Answer:
+        return Answer(problem=Problem.GONE) if isinstance(call, ListJobs) else really(call)
+
+    monkeypatch.setattr(warm.cloud, "do", deaf)
+    for _ in range(10):
+        assert not executor.poll(["run-1"])["run-1"].is_over
+    assert ListClusters("ps-", is_fresh=True) in warm.cloud.calls
+
+
+# --- strays --------------------------------------------------------------------------------------
+
+
+def test_what_runs_under_our_name_and_no_entry_knows_is_listed_and_ended(tmp_path: Path) -> None:
+    for placing in ("managed_jobs", "cluster_per_trial"):
+        cluster = SkyCluster(tmp_path / placing, placing)
+        cluster.executor().submit(cluster.job("hang"))
+        cluster.starts(cluster.job("hang"))
+        for file in (cluster.folder / "sky").iterdir():
+            file.unlink()
+        assert cluster.executor().names("") == ["run-1"]
+        cluster.executor().cancel(["run-1"])
+        cluster.cloud.work_off()
+        assert cluster.executor().names("") == []
+        cluster.cloud.clean()
+
+
+# --- many nodes ----------------------------------------------------------------------------------
+
+
+def test_every_node_knows_its_place_and_all_agree_on_the_port(cluster: SkyCluster) -> None:
+    place = 'echo "$NODE_INDEX of $NUM_NODES at $MASTER_ADDR:$MASTER_PORT" > "$PROTEIN_RUN_DIR/'
+    job = replace(cluster.job(place + 'node$NODE_INDEX"; sleep 0.2'), nodes=2)
+    cluster.executor().submit(job)
+    assert cluster.until_over(job.name).exit_code == 0
+    there = next(cluster.folder.glob("cloud/machines/*/.protein-sky/runs/run"))
+    said = [(there / f"node{node}").read_text().split(" at ") for node in (0, 1)]
+    assert [place for place, _ in said] == ["0 of 2", "1 of 2"]
+    assert said[0][1] == said[1][1]
