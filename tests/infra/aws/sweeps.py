@@ -12,7 +12,7 @@ import yaml
 from tests.infra.aws.local_ec2 import LocalEc2
 from tests.launcher.waiting import eventually
 
-PROGRAMS = Path(__file__).parents[1] / "slurm/programs"
+PROGRAMS = Path(__file__).parent / "programs"
 SOON, LONG = 900.0, 1800.0  # seconds for a step, for a sweep: on an idle machine a tenth
 
 
