@@ -55,6 +55,23 @@ def check_edit(old: SweepConfig, new: SweepConfig) -> None:
             )
 
 
+def new_parameters(old: SweepConfig, new: SweepConfig) -> list[tuple[str, Any]]:
+    """Return what is searched now and was not given before, with the value of earlier trials."""
+    space = Space.from_dict(new.sweep.parameters)
+    return [(p.name, p.usual) for p in space.parameters if p.name not in old.sweep.parameters]
+
+
+def with_defaults(old: SweepConfig, new: SweepConfig) -> SweepConfig:
+    """Return the new config with the defaults of new parameters written down.
+
+    Earlier trials then count with the same values after any further edit of the ranges.
+    """
+    mapping = new.to_mapping()
+    for name, default in new_parameters(old, new):
+        mapping["sweep"]["parameters"][name]["default"] = default
+    return from_mapping(mapping)
+
+
 def set_aside(config: SweepConfig, state: State) -> list[tuple[int, str]]:
     """Return the trials that teach nothing under a new config, and why."""
     space = Space.from_dict(config.sweep.parameters)
@@ -65,8 +82,8 @@ def set_aside(config: SweepConfig, state: State) -> list[tuple[int, str]]:
 def project(space: Space, params: Mapping[str, Any]) -> dict[str, Any] | str:
     """Return an old trial's parameters in the present space, or why it is set aside.
 
-    A parameter that the trial did not have gets the centre of its range; a fixed value that has
-    changed since sets the trial aside, since it was another program then.
+    A parameter that the trial did not have gets its default, or the centre of its range; a fixed
+    value that has changed since sets the trial aside, since it was another program then.
     """
     for name, value in params.items():
         if name == "seed" and name not in space.names:
@@ -75,7 +92,7 @@ def project(space: Space, params: Mapping[str, Any]) -> dict[str, Any] | str:
             return f"{name} was {value!r} and is {space.fixed[name]!r} now"
         if name not in space.fixed and name not in space.names:
             return f"{name} is given no more; it was {value!r}"
-    known = {p.name: params.get(p.name, p.from_unit(p.center)) for p in space.parameters}
+    known = {p.name: params.get(p.name, p.usual) for p in space.parameters}
     for parameter in space.active(known):
         if not parameter.contains(known[parameter.name]):
             return f"{parameter.name} {known[parameter.name]!r} is outside its range now"

@@ -14,7 +14,7 @@ from protein.space import Space
 def read_params(
     config: SweepConfig, file: str | None, assignments: Sequence[str]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return the values by dotted name, and the names that were filled with their centre.
+    """Return the values by dotted name, and the names that were filled with their usual value.
 
     Raises UsageError for an unknown name or a value outside its range.
     """
@@ -46,8 +46,8 @@ def _completed(space: Space, given: dict[str, Any]) -> tuple[dict[str, Any], lis
         near = difflib.get_close_matches(name, [*space.names, *space.fixed], 1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(space.names)}"
         raise UsageError(f"the sweep has no parameter {name!r}", hint=hint)
-    centre = {p.name: p.from_unit(p.center) for p in space.parameters}
-    values = {**centre, **given}
+    usual = {p.name: p.usual for p in space.parameters}
+    values = {**usual, **given}
     active = list(space.active({**space.fixed, **values}))
     for parameter in active:
         if not parameter.contains(values[parameter.name]):

@@ -17,7 +17,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.errors import NotFoundError
+from launcher.errors import DamageError, NotFoundError
 
 DEFAULT_TRAIN_DIR = "train_dir"
 
@@ -83,10 +83,16 @@ def all_sweeps() -> list[SweepFolder]:
     return sorted(found, key=lambda folder: folder.database.stat().st_mtime)
 
 
+def lost_sweeps() -> list[SweepFolder]:
+    """Return the sweeps whose database is gone and whose backup is there, by name."""
+    found = [SweepFolder(path.parent) for path in (train_dir() / "sweep").glob("*/sweep.db.backup")]
+    return sorted((f for f in found if not f.exists()), key=lambda folder: folder.name)
+
+
 def find(name: str | None) -> SweepFolder:
     """Return the named sweep, or the latest one.
 
-    Raises NotFoundError, with the nearest names.
+    Raises NotFoundError, with the nearest names; DamageError if it has lost its database.
     """
     sweeps = all_sweeps()
     if name is None:
@@ -99,6 +105,12 @@ def find(name: str | None) -> SweepFolder:
     for folder in sweeps:
         if folder.name == name:
             return folder
+    if name in [folder.name for folder in lost_sweeps()]:
+        folder = SweepFolder.of(name)
+        raise DamageError(
+            f"the database of sweep {name!r} is gone: {folder.database}; its backup is there",
+            hint=f"protein-sky doctor {name} --restore",
+        )
     known = ", ".join(folder.name for folder in sweeps[-8:]) or "none"
     raise NotFoundError(
         f"no sweep {name!r} under {train_dir() / 'sweep'}", hint=f"there are: {known}"

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from launcher import policy, restore, sweep
 from launcher.config import from_mapping
-from launcher.errors import ProteinSkyError
-from launcher.folder import SweepFolder, all_sweeps
+from launcher.errors import DamageError, ProteinSkyError
+from launcher.folder import SweepFolder, all_sweeps, find
 from launcher.ports import Phase
 from launcher.state import State
 from launcher.wandb.access import check_access, has_key
@@ -75,6 +75,17 @@ def _wandb_access() -> Finding:
 def has_sweeps() -> bool:
     """Whether there is a sweep to look at."""
     return bool(all_sweeps())
+
+
+def of_named(name: str | None) -> list[Finding]:
+    """Look at the named sweep, or at the latest one.
+
+    Raises NotFoundError.
+    """
+    try:
+        return of_sweep(find(name))
+    except DamageError as error:
+        return [Finding("error", name or "", error.message, error.hint)]
 
 
 def of_sweep(folder: SweepFolder) -> list[Finding]:

@@ -9,6 +9,7 @@ from launcher.config import SweepConfig
 from launcher.folder import SweepFolder
 from launcher.ports import Job
 from launcher.state import State, Trial
+from launcher.sweepfile.parameters import variable
 from launcher.wandb import environment as wandb_environment
 from launcher.wandb.sweep_page import recorded_sweep
 
@@ -52,7 +53,7 @@ def _environment(
     return {
         **{key: _text(value) for key, value in config.task.envs.items()},
         **wandb,
-        **{f"PROTEIN_PARAM_{_variable(key)}": _text(v) for key, v in trial.params.items()},
+        **{variable(key): _text(v) for key, v in trial.params.items()},
         "PROTEIN_PARAMS": str(run_dir / "params.json"),
         "PROTEIN_RUN_ID": trial.run_id,
         "PROTEIN_RUN_DIR": str(run_dir),
@@ -73,7 +74,3 @@ def _secrets(config: SweepConfig) -> dict[str, str]:
 def _text(value: object) -> str:
     """Return a value as a program's argument: strings bare, the rest as JSON has it."""
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _variable(name: str) -> str:
-    return re.sub(r"[^A-Z0-9]", "_", name.upper())

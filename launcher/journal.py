@@ -236,7 +236,7 @@ class JournalWriter(Journal):
         should be and is not: another in its place would bury what is left of it.
         """
         if not path.exists():
-            left = [side for side in _side_files(path) if side.exists()]
+            left = [side for side in _left_behind(path) if side.exists()]
             if left:
                 hint = f"protein-sky doctor {path.parent.name} --restore"
                 raise DamageError(f"{path} is gone; {left[0].name} is still there", hint=hint)
@@ -322,8 +322,9 @@ def _create(path: Path, now: float, first: Event | None) -> None:
         draft.replace(path)
 
 
-def _side_files(path: Path) -> Iterator[Path]:
-    for suffix in SIDE_SUFFIXES:
+def _left_behind(path: Path) -> Iterator[Path]:
+    """Yield what lies beside a database that was there: it must not be taken for a new one."""
+    for suffix in (".backup", *SIDE_SUFFIXES):
         yield path.with_name(path.name + suffix)
 
 

@@ -42,7 +42,7 @@ class Numeric:
 
     `mean` is where the user expects good values and `scale` how far around it they may lie, in
     halves of the (scaled) range as in PufferLib: 1 reaches from the middle to both ends. None for
-    either means no opinion.
+    either means no opinion. `default` is what a program does without being told.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Numeric:
     mean: float | None = None
     scale: float | str | None = None
     when: Condition | None = None
+    default: Value | None = None
 
     @property
     def cells(self) -> int | None:
@@ -69,6 +70,11 @@ class Numeric:
     def center(self) -> float:
         """The unit coordinate of `mean`, the middle where there is none."""
         return 0.5 if self.mean is None else self.to_unit(self.mean)
+
+    @property
+    def usual(self) -> Value:
+        """The value of trials that knew nothing of this parameter: `default`, else the centre."""
+        return self.from_unit(self.center) if self.default is None else self.default
 
     @property
     def spread(self) -> float | None:
@@ -159,6 +165,8 @@ class Numeric:
             mapping["mean"] = self.mean
         if self.scale is not None:
             mapping["scale"] = self.scale
+        if self.default is not None:
+            mapping["default"] = self.default
         return mapping | _when_to_dict(self.when)
 
     def _exponents(self) -> tuple[int, int]:
@@ -172,6 +180,7 @@ class Categorical:
     name: str
     values: tuple[Value, ...]
     when: Condition | None = None
+    default: Value | None = None
 
     @property
     def cells(self) -> int:
@@ -182,6 +191,11 @@ class Categorical:
     def center(self) -> float:
         """The unit coordinate of the first value."""
         return 0.5 / len(self.values)
+
+    @property
+    def usual(self) -> Value:
+        """The value of trials that knew nothing of this parameter: `default`, else the centre."""
+        return self.from_unit(self.center) if self.default is None else self.default
 
     @property
     def spread(self) -> None:
@@ -210,6 +224,8 @@ class Categorical:
     def to_dict(self) -> dict[str, Any]:
         """Give the mapping that `Space.from_dict` reads."""
         mapping: dict[str, Any] = {"distribution": "categorical", "values": list(self.values)}
+        if self.default is not None:
+            mapping["default"] = self.default
         return mapping | _when_to_dict(self.when)
 
 

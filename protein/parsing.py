@@ -4,13 +4,15 @@ import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from protein.observation import Value
 from protein.parameter import Categorical, Condition, Distribution, Numeric, Parameter
 from protein.space import SpaceProblem
 
-_FIELDS = ("distribution", "min", "max", "mean", "scale", "values", "value", "mu", "sigma", "when")
+_TELLING = ("distribution", "min", "max", "mean", "scale", "values", "value", "mu", "sigma", "when")
+_FIELDS = (*_TELLING, "default")
 _INTEGER = (Distribution.INT_UNIFORM, Distribution.UNIFORM_POW2)
 _LOG_NORMAL_REACH = 3.0  # W&B's log_normal has no ends: three sigma hold 99.7 % of it
 
@@ -60,7 +62,7 @@ def _flatten(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
 def _is_parameter(entry: Mapping[str, Any]) -> bool:
     """Tell a parameter's mapping from a group of parameters: its fields hold no mappings."""
     return any(
-        key in entry and (key == "when" or not isinstance(entry[key], Mapping)) for key in _FIELDS
+        key in entry and (key == "when" or not isinstance(entry[key], Mapping)) for key in _TELLING
     )
 
 
@@ -74,6 +76,16 @@ def _parse_entry(name: str, entry: Any) -> Parameter | Value:
         if len(entry) > 1:
             raise _Refused("value", "fixes the parameter, and other fields tune it", "keep one")
         return _scalar(entry["value"], "value")
+    parameter = _searched(name, entry)
+    if entry.get("default") is None:
+        return parameter
+    default = _scalar(entry["default"], "default")
+    if not parameter.contains(default):
+        raise _Refused("default", f"{default!r} is outside of the range", "put it in the range")
+    return replace(parameter, default=default)
+
+
+def _searched(name: str, entry: Mapping[str, Any]) -> Parameter:
     distribution = _distribution(entry)
     if distribution is Distribution.CATEGORICAL:
         return _categorical(name, entry)

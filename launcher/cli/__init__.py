@@ -4,6 +4,7 @@ Data goes to stdout, everything else to stderr. What is heavy is imported where 
 `--help` answers at once.
 """
 
+import gc
 import os
 import sys
 from typing import NoReturn
@@ -61,6 +62,7 @@ for module in (run, show, change, care):
 
 def main() -> NoReturn:
     """Run the command line; a ProteinSkyError becomes its message and its exit code."""
+    gc.set_threshold(100_000, 50, 100)  # 10,000 trials are many objects, and all of them stay
     try:
         code = cli(standalone_mode=False)
     except ProteinSkyError as error:

@@ -33,7 +33,7 @@ def validate(files: tuple[str, ...]) -> int:
 def doctor(name: str | None, restore: bool, as_json: bool) -> int:
     """Compare a sweep's ledger with what really runs."""
     from launcher import health, sweep
-    from launcher.folder import SweepFolder, find
+    from launcher.folder import SweepFolder
 
     if restore:
         if name is None:
@@ -51,7 +51,7 @@ def doctor(name: str | None, restore: bool, as_json: bool) -> int:
         return 0
     findings = health.environment()
     if name is not None or health.has_sweeps():
-        findings += health.of_sweep(find(name))
+        findings += health.of_named(name)
     if as_json:
         document = {"schema_version": 1, "findings": [f.to_mapping() for f in findings]}
         click.echo(json.dumps(document, indent=2))

@@ -77,7 +77,7 @@ def edit(name: str, settings: tuple[str, ...], config: str | None, yes: bool) ->
     """Change ranges, fixed values, parallelism or budget."""
     from launcher import sweep
     from launcher.config import from_mapping, load
-    from launcher.edits import check_edit
+    from launcher.edits import check_edit, with_defaults
     from launcher.folder import find
 
     if not settings and config is None:
@@ -93,6 +93,7 @@ def edit(name: str, settings: tuple[str, ...], config: str | None, yes: bool) ->
     else:
         new = _reloaded(old, settings)
     check_edit(old, new)
+    new = with_defaults(old, new)
     return _change(folder, old, new, "edit", is_sure=yes)
 
 
@@ -113,7 +114,10 @@ def enqueue(name: str, assignments: tuple[str, ...], params: str | None) -> int:
     config = from_mapping(sweep.read(folder).config)
     values, filled = read_params(config, params, assignments)
     for key in filled:
-        click.echo(f"{key} was not given: {values[key]!r}, the centre of its range", err=True)
+        click.echo(
+            f"{key} was not given: {values[key]!r}, its default or the centre of its range",
+            err=True,
+        )
     request = ParamsEnqueued(new_command_id(), values)
     is_live = sweep.request(folder, request)
     where = "it runs next" if is_live else f"it runs after: protein-sky resume {folder.name}"
@@ -192,7 +196,7 @@ def _change(
 ) -> int:
     """Show what an edit changes and what becomes of old trials, ask, and hand it over."""
     from launcher import sweep
-    from launcher.edits import differences, set_aside
+    from launcher.edits import differences, new_parameters, set_aside
     from launcher.events import SweepEdited
     from launcher.inbox import new_command_id
     from launcher.state import Mode
@@ -203,6 +207,8 @@ def _change(
         return 0
     for key, before, after in changed:
         click.echo(f"{key}: {_shown(before)} -> {_shown(after)}")
+    for name, default in new_parameters(old, new):
+        click.echo(f"{name} is new: earlier trials count with {default!r}", err=True)
     state = sweep.read(folder)
     for number, reason in set_aside(new, state):
         click.echo(f"trial {number} teaches no more: {reason}")

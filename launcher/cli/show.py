@@ -42,10 +42,10 @@ def status(name: str | None, as_json: bool, watch: bool) -> int:
 @as_json
 def ls(as_json: bool) -> int:
     """List the sweeps of this train_dir, the latest last."""
-    from launcher.folder import all_sweeps, train_dir
+    from launcher.folder import all_sweeps, lost_sweeps, train_dir
     from launcher.pages.status import SCHEMA_VERSION
 
-    rows = [_row(folder) for folder in all_sweeps()]
+    rows = [_row(folder) for folder in [*lost_sweeps(), *all_sweeps()]]
     if as_json:
         click.echo(json.dumps({"schema_version": SCHEMA_VERSION, "sweeps": rows}, indent=2))
     elif rows:
@@ -181,8 +181,10 @@ def _watch(folder: "SweepFolder") -> None:
 
 
 def _row(folder: "SweepFolder") -> dict[str, Any]:
+    from launcher.folder import find
+
     try:
-        shown = document(folder)
+        shown = document(find(folder.name))
     except ProteinSkyError as error:
         return {"sweep": folder.name, "state": "unreadable", "error": error.message}
     best = shown["best"]

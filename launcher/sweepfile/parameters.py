@@ -13,7 +13,7 @@ from launcher.sweepfile.overrides import COMMAND_LINE, Override
 from launcher.sweepfile.yamlio import Node, Place, shown
 
 _DECISIVE = ("min", "max", "value", "values", "distribution", "mu", "sigma")
-_FIELDS = (*_DECISIVE, "mean", "scale", "when")
+_FIELDS = (*_DECISIVE, "mean", "scale", "when", "default")
 _OTHER_WORDS = {
     "minimum": "min", "low": "min", "lower": "min", "from": "min",
     "maximum": "max", "high": "max", "upper": "max", "to": "max",
@@ -155,6 +155,21 @@ def clashes(flat: Flat, hardware: Flat) -> Iterator[Problem]:
         above = next((prefix for prefix in prefixes if prefix in known), None)
         if above is not None:
             yield _clash(name, node.key_place, above, known[above].key_place)
+
+
+def variable(name: str) -> str:
+    """Return the environment variable in which a trial finds a parameter."""
+    return "PROTEIN_PARAM_" + re.sub(r"[^A-Z0-9]", "_", name.upper())
+
+
+def shared_variables(flat: Flat) -> Iterator[Problem]:
+    """Give each name that a trial's environment could not tell from an earlier one."""
+    first: dict[str, str] = {}
+    for name, node in flat.items():
+        other = first.setdefault(variable(name), name)
+        if other != name:
+            message = f"is {variable(name)} in a trial's environment, as is {other}"
+            yield node.key_place.problem(name, message, "rename one of them")
 
 
 def _clash(name: str, place: Place, above: str, above_place: Place) -> Problem:

@@ -26,6 +26,7 @@ from launcher.sweepfile.parameters import (
     flatten,
     override_range,
     pin,
+    shared_variables,
     space_problems,
 )
 from launcher.sweepfile.schema import LAUNCHER_KEYS, SweepConfig
@@ -235,6 +236,7 @@ def _with_parameters(
         pin(flat, override, problems)
     hardware = root.get("hardware")
     problems.extend(clashes(flat, _leaves(hardware) if hardware is not None else {}))
+    problems.extend(shared_variables(flat))
     problems.extend(space_problems(flat))
     problems.extend(cost_parameter(sweep, flat))
     problems.extend(constraints(sweep, flat))

@@ -277,3 +277,21 @@ def test_a_secret_in_the_wrong_place_is_not_repeated(tmp_path: Path) -> None:
     told = "\n".join(str(problem) for problem in check(file))
     assert "secrets" in told
     assert "canary" not in told
+
+
+def test_two_names_that_an_environment_cannot_tell_apart_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    parameters = "    a.b: {min: 0, max: 1}\n    c: 1\n    a_b: 2\n"
+    file.write_text(f"sweep:\n  metric: r\n  goal: maximize\n  parameters:\n{parameters}")
+    (problem,) = check(file)
+    assert (problem.line, problem.key) == (7, "a_b")
+    assert "is PROTEIN_PARAM_A_B in a trial's environment, as is a.b" in problem.message
+
+
+@pytest.mark.parametrize("default", ["3", "yes"])
+def test_a_default_lies_in_the_range(tmp_path: Path, default: str) -> None:
+    file = tmp_path / "x.yaml"
+    parameters = f"    x:\n      min: 0\n      max: 1\n      default: {default}\n"
+    file.write_text(f"sweep:\n  metric: r\n  goal: maximize\n  parameters:\n{parameters}")
+    (problem,) = check(file)
+    assert (problem.line, problem.key) == (8, "x.default")
