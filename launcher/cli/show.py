@@ -1,6 +1,7 @@
 """status, ls, logs, best and report: look at sweeps."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from launcher.config import SweepConfig
+    from launcher.executors.skypilot.ledger import Entry
     from launcher.folder import SweepFolder
+    from launcher.state import Trial
 
 
 @click.command()
@@ -72,10 +75,54 @@ def logs(name: str, trial: int, follow: bool) -> int:
             f"sweep {name!r} has no trial {trial}", hint=f"see: protein-sky status {name}"
         )
     path = folder.run(found.run_id) / "train.log"
+    elsewhere = _on_skypilot(folder, found)
+    if elsewhere is not None:
+        from launcher.executors.skypilot.streaming import stream
+
+        if path.is_file():
+            _print_log(path, lambda: False)
+        stream(elsewhere, click.echo, follow=follow)
+        return 0
     if not path.is_file() and not follow:
         raise NotFoundError(f"trial {trial} has written no log yet: {path}")
     _print_log(path, lambda: follow and not sweep.read(folder).trials[trial].state.is_over)
     return 0
+
+
+@click.command()
+@click.argument("name")
+@click.argument("trial", type=click.IntRange(min=1))
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def ssh(name: str, trial: int, command: tuple[str, ...]) -> int:
+    """Open a shell on the machine of TRIAL (its number), or run COMMAND there.
+
+    An option of COMMAND stands after `--`: protein-sky ssh demo 3 -- nvidia-smi -l
+    """
+    from launcher import sweep
+    from launcher.folder import find
+
+    folder = find(name)
+    found = sweep.read(folder).trials.get(trial)
+    elsewhere = None if found is None else _on_skypilot(folder, found)
+    if elsewhere is None:
+        raise NotFoundError(
+            f"trial {trial} of sweep {name!r} runs on no other machine now",
+            hint=f"see: protein-sky status {name}",
+        )
+    from launcher.executors.skypilot.streaming import host_of
+
+    os.execvp("ssh", ["ssh", "--", host_of(elsewhere), *command])  # noqa: S606  ssh has the shell
+
+
+def _on_skypilot(folder: "SweepFolder", trial: "Trial") -> "Entry | None":
+    """Return where SkyPilot has the live attempt of a trial; None: it has not."""
+    from launcher.executors.skypilot.streaming import entry_of
+
+    attempt = trial.attempt
+    if attempt is None or attempt.is_over:
+        return None
+    entry = entry_of(folder.path, attempt.job_name)
+    return entry if entry is not None and entry.outcome is None else None
 
 
 @click.command()
@@ -147,7 +194,7 @@ def report(name: str | None, is_opening: bool) -> int:
     return 0
 
 
-COMMANDS = (status, ls, logs, best, report)
+COMMANDS = (status, ls, logs, ssh, best, report)
 
 
 def _print_best(config: "SweepConfig", facts: Mapping[str, Any]) -> None:

@@ -126,6 +126,11 @@ def printed(log: str, job_name: str) -> Printed:
     )
 
 
+def is_mark(line: str) -> bool:
+    """Whether a line of a log is a word of ours, not the trial's."""
+    return _MARK.search(trainlog.plain(line)) is not None
+
+
 def unpack(files: bytes, run_dir: Path) -> None:
     """Put what a trial left into its run folder here: plain files and folders, nothing outside.
 
