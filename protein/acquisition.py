@@ -27,7 +27,7 @@ _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 def log_h(u: Float[Array, " m"]) -> Float[Array, " m"]:
     """Give log(phi(u) + u Phi(u)), the log of the expected improvement of N(u, 1) over 0."""
     phi = np.exp(-0.5 * u * u - _LOG_SQRT_2PI)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         near = np.log(phi + u * np.exp(log_ndtr(u)))
         tail = math.sqrt(math.pi / 2) * erfcx(-u / math.sqrt(2)) * np.abs(u)
         far = -0.5 * u * u - _LOG_SQRT_2PI + np.log1p(-np.minimum(tail, 1.0 - 1e-16))

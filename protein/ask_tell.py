@@ -1,16 +1,18 @@
 """Protein for a loop of one's own: ask for parameters, tell what they scored."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from protein import pareto
-from protein.importance import Importance, importance
 from protein.observation import Observation, Value
 from protein.pareto import Goal
-from protein.recommend import Recommendation, recommend
 from protein.settings import Settings
 from protein.space import Space
-from protein.suggest import Constraint, Memo, seed_for, suggest
+
+if TYPE_CHECKING:  # scipy takes half a second to import: it waits for the first suggestion
+    from protein.importance import Importance
+    from protein.recommend import Recommendation
+    from protein.suggest import Constraint, Memo
 
 
 class Protein:
@@ -33,7 +35,7 @@ class Protein:
         num_random_samples: int = 5,
         cost_parameter: str | None = None,
         method: str = "protein",
-        constraint: Constraint | None = None,
+        constraint: "Constraint | None" = None,
         earlier: Sequence[Sequence[Observation]] = (),
     ) -> None:
         self.space = space
@@ -49,10 +51,13 @@ class Protein:
         self._observed: list[Observation] = []
         self._pending: dict[str, Mapping[str, Value]] = {}
         self._count = 0
-        self._memo = Memo()
+        self._memo: Memo | None = None
 
     def suggest(self) -> tuple[dict[str, Value], dict[str, Any]]:
         """Give parameters to try, and why; they are pending until they are observed."""
+        from protein.suggest import Memo, seed_for, suggest
+
+        self._memo = self._memo or Memo()
         suggestion = suggest(
             self.space,
             self.settings,
@@ -108,15 +113,19 @@ class Protein:
         recommended = self.recommendation()
         return None if recommended is None else recommended.observation
 
-    def recommendation(self, at_cost: float | None = None) -> Recommendation | None:
+    def recommendation(self, at_cost: float | None = None) -> "Recommendation | None":
         """Give the best trial by posterior, of those that cost at most `at_cost` if that is given.
 
         Beside the score that it drew stands the one expected of a repeat.
         """
+        from protein.recommend import recommend
+
         return recommend(self.space, self.settings, self._observed, at_cost=at_cost)
 
-    def importance(self) -> tuple[Importance, ...]:
+    def importance(self) -> "tuple[Importance, ...]":
         """Tell which parameters matter, the most important first."""
+        from protein.importance import importance
+
         return importance(self.space, self.settings, self._observed)
 
     @property

@@ -23,7 +23,6 @@ _ROWS = 1000  # rows that a process is conditioned on; of more, the worse are me
 _OWN_SCALE = 8  # successes
 _EARLIER_NEEDS = 3  # successes of an earlier sweep
 _OWN_JUDGE = 4  # successes that can tell whether an earlier sweep misleads
-_SWEEPS_ALIKE = 0.0  # log lengthscale between sweeps a priori: their scores correlate by .52
 _LABEL_VARIANCE = 0.25  # how soft the step from failing to succeeding is
 
 
@@ -189,11 +188,8 @@ def _learn_cost(
 def _fitted(
     encoding: Encoding, F: Float[Array, "n D"], y: Float[Array, " n"], fit_rows: int
 ) -> gp.GP:
-    prior = gp.Prior.for_dimension(encoding.dimension)
-    if encoding.earlier:
-        prior = replace(prior, last_mean=_SWEEPS_ALIKE)
     chosen = spread_by_rank(y, fit_rows)
-    theta = gp.fit(F[chosen], y[chosen], encoding.group, prior=prior)
+    theta = gp.fit(F[chosen], y[chosen], encoding.group)
     few = merge(F, y, F / np.exp(theta[:-2])[encoding.group], limit=_ROWS)
     return gp.condition(few.X, few.y, encoding.group, theta, few.weight)
 
