@@ -101,6 +101,7 @@ class Coordinator:
         self._is_new = True
         self._is_behind = False
         self._is_resting = False
+        self._trouble = ""  # with the executor, as it was told last
         self._backed_up_at = -math.inf
         self._reconciled_at = -math.inf
         self._progressed: dict[int, tuple[float, float]] = {}
@@ -348,8 +349,10 @@ class Coordinator:
             return
         try:
             outcomes = self._world.executor.poll([attempt.job_name for _, attempt in live])
-        except ExecutorError:
+        except ExecutorError as error:
+            self._say_once(f"jobs cannot be looked at now: {error.message}")
             return
+        self._say_once("")
         seen = [(t, a, outcomes[a.job_name]) for t, a in live if a.job_name in outcomes]
         results = self._results([trial for trial, _, outcome in seen if outcome.is_over])
         for trial, attempt, outcome in seen:
@@ -357,6 +360,14 @@ class Coordinator:
                 self._record_start(trial, attempt, outcome)
             elif results is not None:
                 self._record_end(trial, attempt, outcome, results.get(trial.run_id))
+
+    def _say_once(self, trouble: str) -> None:
+        """Tell of trouble with the executor when it begins and when it is over, not in between."""
+        if self._trouble and not trouble:
+            self._world.notice("jobs can be looked at again")
+        elif trouble and not self._trouble:
+            self._world.notice(trouble)
+        self._trouble = trouble
 
     def _results(self, trials: list[Trial]) -> dict[str, Result] | None:
         """Return what trials that are over reported; None: the source cannot say it now."""

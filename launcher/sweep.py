@@ -3,6 +3,7 @@
 Every function takes the sweep's folder; the one that writes takes the sweep's lock first.
 """
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -16,7 +17,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from launcher import __version__, clouds, inbox, notify, policy, trainlog
+from launcher import __version__, clouds, inbox, notify, policy, trainlog, workdir
 from launcher.config import SweepConfig, from_mapping
 from launcher.coordinator import Coordinator, Notice, Watch, World
 from launcher.errors import (
@@ -30,8 +31,9 @@ from launcher.events import Command, Recorded, SweepCreated
 from launcher.executors import environment
 from launcher.executors.local import LocalExecutor
 from launcher.executors.simulated import SimulatedExecutor, VirtualClock
+from launcher.executors.skypilot.readiness import check_installed
 from launcher.files import write_atomic
-from launcher.folder import SweepFolder, find
+from launcher.folder import SweepFolder, find, train_dir
 from launcher.journal import JournalWriter, Lock
 from launcher.metrics import RunFolderMetrics
 from launcher.notify import Messenger
@@ -40,6 +42,7 @@ from launcher.reading import is_live, offer_of, read, state_of, usable_cores
 from launcher.restore import Restored
 from launcher.restore import restore as rebuild
 from launcher.state import State
+from launcher.sweepfile.machines import OURSELVES
 from launcher.wandb.access import check_access
 from launcher.wandb.environment import resolve_mode
 from launcher.wandb.metrics import metrics_of
@@ -294,6 +297,9 @@ def check_can_start(config: SweepConfig) -> None:
     if resolve_mode(config) == "online" and config.execution.cloud != "simulated":
         check_access()
     notify.check(config.notify)
+    if is_elsewhere(config):
+        check_elsewhere(config)
+        clouds.offer(SweepFolder.of(config.name).path, config)
     runs_here = config.execution.cloud == "local"
     if runs_here and "-m trainer" in config.task.run and find_spec("torch") is None:
         raise UsageError(
@@ -304,11 +310,38 @@ def check_can_start(config: SweepConfig) -> None:
         raise UsageError("trials are bash scripts, and there is no bash on this machine")
 
 
+def is_elsewhere(config: SweepConfig) -> bool:
+    """Whether the trials run on machines that SkyPilot gets for them."""
+    return config.execution.cloud not in OURSELVES
+
+
+def check_elsewhere(config: SweepConfig) -> int | None:
+    """Return the bytes of the folder that each machine gets; None if they get none.
+
+    Raises UsageError if that is too large, if SkyPilot is missing, or for a rule that needs a
+    trial's files while it runs.
+    """
+    check_installed()
+    if config.execution.stall_seconds is not None:
+        raise UsageError(
+            "execution.stall_seconds: files on other machines cannot be watched from here",
+            hint="execution.timeout_seconds bounds a trial everywhere",
+        )
+    with contextlib.suppress(OSError):  # then it is sent, and counts
+        workdir.keep_out(train_dir())
+    return None if config.task.workdir is None else workdir.check_size(Path(config.task.workdir))
+
+
 def prepare(folder: SweepFolder, config: SweepConfig) -> None:
-    """Run `task.setup` on this machine, once for each text of it; its output is in setup.log.
+    """Remember the code of the launch, and run `task.setup` on this machine if trials run here.
+
+    It runs once for each text of it; its output is in setup.log.
 
     Raises ExecutorError if it fails.
     """
+    if config.execution.cloud != "simulated" and not (folder.path / "workdir.yaml").exists():
+        with contextlib.suppress(OSError):  # it is for people
+            workdir.record(config, folder.path)
     setup = config.task.setup
     done = folder.path / "setup.done"
     if config.execution.cloud != "local" or not setup:
@@ -316,11 +349,10 @@ def prepare(folder: SweepFolder, config: SweepConfig) -> None:
     if done.is_file() and done.read_text(encoding="utf-8") == setup:
         return
     log = folder.path / "setup.log"
-    workdir = Path(config.task.workdir or ".").resolve()
     with log.open("ab") as file:
         code = subprocess.run(
             ["bash", "-e", "-c", setup],
-            cwd=workdir,
+            cwd=Path(config.task.workdir or ".").resolve(),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

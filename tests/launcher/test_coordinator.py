@@ -1,7 +1,7 @@
 """Whole sweeps in virtual time: real coordinator, journal and optimizer, simulated cluster."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from launcher import inbox
 from launcher.budget import Offer
 from launcher.config import SweepConfig
 from launcher.coordinator import Coordinator, World
+from launcher.errors import ExecutorError
 from launcher.events import (
     CancelRequested,
     EndReason,
@@ -37,7 +38,7 @@ from launcher.journal import Journal, JournalWriter
 from launcher.metrics import RunFolderMetrics
 from launcher.objectives import front
 from launcher.optimizer import ask, observation
-from launcher.ports import Job, Result, Run
+from launcher.ports import Job, Outcome, Result, Run
 from launcher.state import Mode, State, TrialState, apply, fold
 from tests.launcher.builders import a_config
 
@@ -405,3 +406,23 @@ def test_a_job_that_the_ledger_does_not_keep_is_ended(lab: Callable[..., Lab]) -
     sweep.run(notice=said.append)
     assert sweep.executor.names("") == ["demo-other-1-9"]
     assert said == ["job demo-abcd-1-9 runs and is no trial's any more: it is ended"]
+
+
+def test_trouble_with_the_executor_is_told_when_it_begins_and_when_it_is_over(
+    lab: Callable[..., Lab],
+) -> None:
+    sweep, said = lab(), list[str]()
+    answers = iter([False, True, True, False])
+
+    class Away(SimulatedExecutor):
+        def poll(self, names: Sequence[str]) -> Mapping[str, Outcome]:
+            if next(answers, False):
+                raise ExecutorError("SkyPilot does not answer")
+            return super().poll(names)
+
+    sweep.executor = Away(sweep.clock, score_by_params)
+    sweep.run(notice=said.append)
+    assert said == [
+        "jobs cannot be looked at now: SkyPilot does not answer",
+        "jobs can be looked at again",
+    ]
