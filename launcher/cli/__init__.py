@@ -12,7 +12,7 @@ from typing import NoReturn
 import click
 
 from launcher import __version__
-from launcher.cli import care, change, run, show
+from launcher.cli import care, change, plan, run, show
 from launcher.cli.common import EXIT_INTERRUPTED
 from launcher.errors import ProteinSkyError, UsageError
 
@@ -55,7 +55,7 @@ def cli() -> None:
     """
 
 
-for module in (run, show, change, care):
+for module in (run, plan, show, change, care):
     for command in module.COMMANDS:
         cli.add_command(command)
 

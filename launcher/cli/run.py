@@ -12,12 +12,15 @@ from launcher.cli.common import (
     EXIT_BUDGET,
     EXIT_FAILURES,
     EXIT_INTERRUPTED,
+    confirm,
     console,
     name_or_latest,
     write_report,
     yes,
 )
 from launcher.cli.common import document as current_document
+from launcher.cli.options import given, sweep_options
+from launcher.cli.plan import plan_of, print_plan
 from launcher.errors import LockedError, ProteinSkyError, UsageError
 
 if TYPE_CHECKING:
@@ -31,47 +34,59 @@ detach = click.option("--detach", is_flag=True, help="Go on in the background.")
 
 
 @click.command()
-@click.argument("config")
-@click.argument("overrides", nargs=-1)
-@click.option("--name", help="Name of the sweep; default: the file's `name`, or the file's name.")
-@click.option("--cloud", help="Where trials run: local, simulated, or a cloud.")
-@click.option("--trials", type=click.IntRange(min=1), help="Trials in all.")
-@click.option("--parallel", type=click.IntRange(min=1), help="Trials at a time.")
-@click.option("--warm-start", multiple=True, metavar="NAME", help="Learn from an earlier sweep.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override any value.")
+@sweep_options
+@click.option("--dry-run", is_flag=True, help="Show the plan and start nothing, as `plan` does.")
+@click.option("--json", "as_json", is_flag=True, help="With --dry-run: one JSON document.")
 @detach
 @yes
 def launch(
     config: str,
     overrides: tuple[str, ...],
-    name: str | None,
-    cloud: str | None,
-    trials: int | None,
-    parallel: int | None,
-    warm_start: tuple[str, ...],
     settings: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
     detach: bool,
     yes: bool,
 ) -> int:
     """Start the sweep that CONFIG describes, or go on with it.
 
     CONFIG is a file or the name of a shipped sweep. Values can be overridden in both spellings:
-    `--set trainer.num_workers=1`, and bare `trainer.num_workers=1 +hardware=macbook`.
+    `--set trainer.num_workers=1`, and bare `trainer.num_workers=1 +hardware=macbook`. On machines
+    that cost money it shows its plan and asks, unless --yes.
     """
     from launcher.config import load
     from launcher.folder import SweepFolder
 
-    given = {"name": name, "execution.cloud": cloud, "trials": trials, "parallel": parallel}
-    flags = [f"{key}={value}" for key, value in given.items() if value is not None]
-    if warm_start:
-        flags.append(f"sweep.warm_start=[{', '.join(warm_start)}]")
-    loaded = load(config, overrides=[*overrides, *settings, *flags])
+    loaded = load(config, overrides=given(overrides, settings))
+    if as_json and not dry_run:
+        raise UsageError("--json goes with --dry-run", hint="status --json follows a sweep")
+    if dry_run:
+        print_plan(plan_of(loaded), as_json=as_json)
+        return 0
     folder = SweepFolder.of(loaded.name)
     if folder.exists():
         _refuse_another_config(folder, loaded)
+    else:
+        _ask_before_paying(loaded, is_sure=yes)
     if detach:
         return _detach(folder, loaded)
     return run(folder, loaded, is_asking=not yes)
+
+
+def _ask_before_paying(config: "SweepConfig", *, is_sure: bool) -> None:
+    """Show what a new sweep takes on other machines, and ask.
+
+    Raises UsageError where nobody can answer: money is spent on a yes only.
+    """
+    from launcher import sweep
+    from launcher.pages.plan import lines
+
+    if not sweep.is_elsewhere(config):
+        return
+    sweep.check_can_start(config)
+    for line in lines(plan_of(config), is_short=True):
+        click.echo(line, err=True)
+    confirm(f"Start {config.name} on {config.execution.cloud}?", is_sure=is_sure)
 
 
 @click.command()

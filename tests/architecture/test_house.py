@@ -26,7 +26,7 @@ LAUNCHER_LAYERS = [
     {"budget", "edits", "optimizer", "enqueueing", "jobs", "views", "standing", "wandb.sweep_run"},
     {"policy", "judging", "clouds", "reading", "restore"},
     {"pages.status", "pages.wording", "notify"},
-    {"coordinator", "pages.picture", "pages.figures"},
+    {"coordinator", "pages.picture", "pages.figures", "pages.plan"},
     {"pages.table", "pages.report", "sweep"},
     {"pages.summary", "health"},
     {"cli"},

@@ -21,7 +21,7 @@ NEWEST = (0, 15, 0)
 INSTALL = "pip install 'protein-sky[sky]'"
 REMOTE = "SKYPILOT_API_SERVER_ENDPOINT"
 _COMMAND = re.compile(r"^\s*\$ (.+?)(?:\s+#.*)?$", re.MULTILINE)
-_MORE = re.compile(r"\s*(?:Run|Install|For more info|Details)\b.*", re.DOTALL)
+_MORE = re.compile(r"\s*(?:Run the|Install:|Details:).*")
 
 
 def installed_version() -> str | None:
@@ -88,7 +88,8 @@ def why_not(cloud: str) -> UsageError:
 
 def not_enabled(cloud: str, reason: str) -> UsageError:
     """Return what to tell and what to do, from SkyPilot's own words."""
-    first = _MORE.sub("", " ".join(reason.split("\n\n")[0].split())).rstrip(" .:")
+    line = next((line for line in map(str.strip, reason.splitlines()) if line), "")
+    first = _MORE.sub("", line).rstrip(" .:")[:200]
     commands = [command.strip() for command in _COMMAND.findall(reason)][:2]
     return UsageError(
         f"SkyPilot may not use {cloud} yet" + (f": {first}" if first else ""),
