@@ -8,17 +8,19 @@ from launcher.pages.status import Document
 
 
 def changes(before: Document | None, after: Document) -> Iterator[str]:
-    """Yield a line for each thing that happened between two documents, trials in their order."""
+    """Yield a line for each thing that happened between two documents, trials in their order.
+
+    Of a sweep that is looked at for the first time one line says how far it is.
+    """
     if before is None:
         yield f"{formats.printable(after['sweep'])}: {aim(after)}, {progress(after)}"
-    known = [] if before is None else before["trials"]
+        return
+    known = before["trials"]
     for index, trial in enumerate(after["trials"]):
         old = known[index] if index < len(known) else None
-        if before is None and trial["ended_at"] is not None:
-            continue
         if old is None or _moment(old) != _moment(trial):
             yield from _trial_changes(old, trial, after)
-    if before is not None and before["state"] != after["state"]:
+    if before["state"] != after["state"]:
         yield f"{formats.printable(after['sweep'])} {state_words(after)}, {progress(after)}"
 
 

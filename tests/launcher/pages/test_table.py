@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -205,6 +206,13 @@ def test_a_failure_and_a_pause_are_told_with_their_reasons() -> None:
 def test_a_resumed_sweep_does_not_tell_its_past_again() -> None:
     told = lines(None, doc(succeeded(1.0), succeeded(2.0)))
     assert told == ["demo: maximize reward, 2 of 12 trials done, best 2 (trial 2)"]
+
+
+def test_a_resumed_sweep_tells_of_a_running_trial_what_is_new() -> None:
+    lost = replace(running(), failures=(Failure.NODE_LOST,))
+    assert lines(None, doc(lost)) == ["demo: maximize reward, 0 of 12 trials done, 1 running"]
+    ended = replace(lost, failures=(Failure.NODE_LOST, None), state=None, score=3.0)
+    assert [line.split(":")[0] for line in lines(doc(lost), doc(ended))] == ["trial 1"]
 
 
 def test_nobody_watching_means_plain_lines_without_escapes() -> None:
