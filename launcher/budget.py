@@ -97,7 +97,10 @@ def worst_case_usd(config: SweepConfig, offer: Offer) -> float:
 
 
 def active_seconds(state: State, now: float) -> float:
-    """Return for how long the sweep has been going, pauses left out."""
+    """Return for how long the sweep has been at work.
+
+    Pauses do not count, nor time in which no coordinator lived and no trial ran.
+    """
     since = state.active_since
     return state.active_seconds + (max(0.0, now - since) if since is not None else 0.0)
 

@@ -164,8 +164,9 @@ class State(msgspec.Struct, frozen=True):
     settled_usd: float = 0.0
     wasted_usd: float = 0.0  # of it: attempts that the machine ended
     machine_seconds: float = 0.0
-    active_seconds: float = 0.0  # time in mode active or draining, up to `active_since`
+    active_seconds: float = 0.0  # time at work, up to `active_since`; see _go_on
     active_since: float | None = None
+    at: float = 0.0  # when the latest event was recorded
     epoch: int = 0
     seq: int = 0
     config_version: int = 1
@@ -219,7 +220,7 @@ def apply(state: State | None, record: Recorded) -> State:
         state = _apply_to_sweep(state, event, record.at)
     command_id = getattr(event, "command_id", None)
     commands = state.commands.insert(command_id) if command_id else state.commands
-    return _with(state, epoch=record.epoch, seq=record.seq, commands=commands)
+    return _with(state, epoch=record.epoch, seq=record.seq, at=record.at, commands=commands)
 
 
 OfTrial = (
@@ -249,7 +250,7 @@ def _apply_to_sweep(state: State, event: OfSweep, at: float) -> State:
         case SweepEdited(config=config):
             return _with(state, config=config, config_version=state.config_version + 1)
         case CoordinatorStarted():
-            return state
+            return _go_on(state, at)
         case PauseRequested(reason=reason):
             return _in_mode(state, Mode.PAUSED, at, reason)
         case StopRequested():
@@ -265,6 +266,14 @@ def _apply_to_sweep(state: State, event: OfSweep, at: float) -> State:
             return _with(_in_mode(state, Mode.ENDED, at, detail), end=reason)
         case _:
             assert_never(event)
+
+
+def _go_on(state: State, at: float) -> State:
+    """Return the state under a new coordinator: without one, time counts while trials run."""
+    if state.active_since is None or state.live:
+        return state
+    seconds = max(0.0, state.at - state.active_since)
+    return _with(state, active_seconds=state.active_seconds + seconds, active_since=at)
 
 
 def _in_mode(state: State, mode: Mode, at: float, reason: str = "") -> State:

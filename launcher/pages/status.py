@@ -32,6 +32,7 @@ def document(
 ) -> Document:
     """Return how the sweep stands at `now`. `is_live`: a coordinator runs it."""
     sweep_state = _sweep_state(state, is_live)
+    at_work_until = now if is_live or state.live else state.at
     ordered = list(state.ordered)
     typical = _typical_seconds(ordered)
     front = _front(ordered, config.sweep.goal)
@@ -47,13 +48,13 @@ def document(
         "metric": config.sweep.metric,
         "time": now,
         "created_at": state.created_at,
-        "elapsed_seconds": budget.active_seconds(state, now),
+        "elapsed_seconds": budget.active_seconds(state, at_work_until),
         "eta_seconds": _eta_seconds(config, state, offer, now, sweep_state, typical),
         "parameters": _tuned(config),
         "trials": [_trial(state, trial, typical, now) for trial in ordered],
         "best": _best(front),
         "pareto_front": front,
-        "budget": _budget(config, state, offer, now),
+        "budget": _budget(config, state, offer, now, at_work_until),
         "counts": counts,
         "second_objective": _second_objective(config, ordered),
     }
@@ -239,7 +240,9 @@ def _eta_seconds(
     return max([(sum(open_seconds) + waiting * typical) / slots, *open_seconds])
 
 
-def _budget(config: SweepConfig, state: State, offer: Offer, now: float) -> dict[str, Any]:
+def _budget(
+    config: SweepConfig, state: State, offer: Offer, now: float, at_work_until: float
+) -> dict[str, Any]:
     limits = config.budget
     over = len(state.trials) - state.num_open
     over_usd = sum([trial.cost_usd for trial in state.ordered if trial.state.is_over])
@@ -255,7 +258,10 @@ def _budget(config: SweepConfig, state: State, offer: Offer, now: float) -> dict
             "price_per_hour": offer.price_usd_per_hour,
         },
         "trials": {"limit": limits.trials, "used": len(state.trials)},
-        "hours": {"limit": limits.hours, "used": budget.active_seconds(state, now) / 3600},
+        "hours": {
+            "limit": limits.hours,
+            "used": budget.active_seconds(state, at_work_until) / 3600,
+        },
         "gpu_hours": {"limit": limits.gpu_hours, "used": budget.gpu_hours(state, offer, now)},
     }
 

@@ -184,7 +184,7 @@ class BudgetSection(Section):
         default=None, description="US dollars, running trials' worst case included"
     )
     trials: Annotated[int, Field(ge=1)] | None = Field(default=None, description="trials")
-    hours: Amount | None = Field(default=None, description="hours since the launch")
+    hours: Amount | None = Field(default=None, description="hours at work since the launch")
     gpu_hours: Amount | None = Field(default=None, description="GPU hours of all trials")
     warn: tuple[Fraction, ...] = Field(default=(0.8,), description="shares at which to tell")
 
