@@ -10,6 +10,7 @@ from launcher.config import SweepConfig
 from launcher.errors import UsageError
 from launcher.executors.skypilot import prices, wheel
 from launcher.executors.skypilot.executor import SkyPilotExecutor
+from launcher.executors.skypilot.outcomes import SET_UP_SECONDS
 from launcher.executors.skypilot.placing import Placing, Settings
 from launcher.executors.skypilot.prices import Price
 from launcher.executors.skypilot.resources import resources_of
@@ -18,9 +19,6 @@ from launcher.files import write_atomic
 
 PARALLEL = 8
 """Trials at once where the sweep does not say: what a local API server carries with ease."""
-
-SET_UP_SECONDS = 900.0
-"""Longest that machines are paid for while they are set up for a trial."""
 
 WHEELS = "~/.protein-sky/wheels"
 STORAGE = "~/.protein-sky/storage"

@@ -10,15 +10,16 @@ from launcher.executors.skypilot.ledger import Entry
 from launcher.executors.skypilot.wrapping import Printed
 from launcher.ports import Cause, Outcome, Phase
 
+SET_UP_SECONDS = 900.0
+"""The longest that a machine is paid for before its first job: waiting for room costs nothing."""
+
 SHOWN_LINES = 8
 _CODES = re.compile(r"return code list: \[(-?\d+(?:, -?\d+)*)\]")
 
 
 def standing(entry: Entry, job: SkyJob | None) -> Outcome:
     """Return where a job stands that is not over."""
-    known = Outcome(
-        Phase.PENDING, price_usd_per_hour=entry.price_usd_per_hour, held_since=entry.held_since
-    )
+    known = Outcome(Phase.PENDING, price_usd_per_hour=entry.price_usd_per_hour)
     replace = msgspec.structs.replace
     where = entry.cluster or "a managed job"
     if entry.job_id is None:
@@ -30,6 +31,7 @@ def standing(entry: Entry, job: SkyJob | None) -> Outcome:
         phase=Phase.RUNNING,
         started_at=job.started_at,
         price_usd_per_hour=job.price_usd_per_hour or entry.price_usd_per_hour,
+        held_since=_held_since(entry, job.started_at),
         detail=job.detail,
     )
 
@@ -50,12 +52,13 @@ def unplaced(entry: Entry, answer: Answer, now: float) -> Outcome:
 
 def gone(entry: Entry, job: SkyJob | None, now: float) -> Outcome:
     """Return the end of a job whose machines are no more."""
+    started_at = job.started_at if job else None
     known = Outcome(
         Phase.LOST,
-        started_at=job.started_at if job else None,
+        started_at=started_at,
         ended_at=now,
         price_usd_per_hour=entry.price_usd_per_hour,
-        held_since=entry.held_since,
+        held_since=_held_since(entry, started_at or now),
     )
     if entry.is_cancelled:
         return msgspec.structs.replace(known, phase=Phase.KILLED, detail="cancelled")
@@ -66,12 +69,15 @@ def gone(entry: Entry, job: SkyJob | None, now: float) -> Outcome:
 
 def ended(entry: Entry, job: SkyJob, said: Printed, now: float) -> Outcome:
     """Return what the end of a job was, from its queue and from its own words."""
+    started_at = job.started_at or said.started_at
+    ended_at = job.ended_at or said.ended_at or now
+    never_there = entry.cluster is None and started_at is None
     known = Outcome(
         Phase.EXITED,
-        started_at=job.started_at or said.started_at,
-        ended_at=job.ended_at or said.ended_at or now,
+        started_at=started_at,
+        ended_at=ended_at,
         price_usd_per_hour=job.price_usd_per_hour or entry.price_usd_per_hour,
-        held_since=entry.held_since,
+        held_since=None if never_there else _held_since(entry, started_at or ended_at),
         detail=job.detail,
     )
     replace = msgspec.structs.replace
@@ -98,9 +104,17 @@ def ended(entry: Entry, job: SkyJob, said: Printed, now: float) -> Outcome:
             return replace(lost, cause=Cause.NODE_LOST)
 
 
+def _held_since(entry: Entry, until: float) -> float | None:
+    """Return since when a job's machines are paid: a warm one's idle time is, a queue's is not."""
+    since = entry.held_since
+    is_warm = since is not None and since < entry.asked_at
+    return since if is_warm or since is None else max(since, until - SET_UP_SECONDS)
+
+
 def _named_code(lines: Sequence[str]) -> int:
     """Return the exit code that SkyPilot names in a log; 1 if it names none."""
     for line in reversed(lines):
         if match := _CODES.search(line):
-            return min((abs(int(c)) for c in match[1].split(",") if int(c) != 0), default=1)
+            codes = [int(code) for code in match[1].split(",") if int(code) != 0]
+            return min((c if c > 0 else 128 - c for c in codes), default=1)
     return 1

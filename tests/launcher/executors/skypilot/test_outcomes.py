@@ -1,0 +1,76 @@
+"""What SkyPilot's view of a job and its own last words mean."""
+
+import pytest
+
+from launcher.executors.skypilot.calls import Answer, Problem, SkyJob, Status
+from launcher.executors.skypilot.ledger import Entry
+from launcher.executors.skypilot.outcomes import ended, gone, standing, unplaced
+from launcher.executors.skypilot.wrapping import Printed
+from launcher.ports import Cause, Phase
+
+COLD = Entry("s-1-1", "s.1", 1, "/run", 1000.0, "ps-s-w0", "r", 1, 1000.0, 2.0)
+WARM = Entry("s-2-1", "s.2", 1, "/run", 1000.0, "ps-s-w0", "r", 2, 400.0, 2.0)
+MANAGED = Entry("s-3-1", "s.3", 1, "/run", 1000.0, None, "r", 3, 1000.0)
+
+
+def a_job(status: Status, started_at: float | None = 1100.0) -> SkyJob:
+    return SkyJob(1, "ps-s-1-1", status, 1000.0, started_at, 1200.0)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "phase", "code", "cause"),
+    [
+        (Status.SUCCEEDED, Printed([], exit_code=0), Phase.EXITED, 0, Cause.UNKNOWN),
+        (Status.FAILED, Printed([], exit_code=3), Phase.EXITED, 3, Cause.UNKNOWN),
+        (Status.FAILED, Printed(["return code list: [0, 9]"]), Phase.EXITED, 9, Cause.UNKNOWN),
+        (Status.FAILED, Printed(["return code list: [-9]"]), Phase.EXITED, 137, Cause.UNKNOWN),
+        (Status.FAILED, Printed([]), Phase.EXITED, 1, Cause.UNKNOWN),
+        (Status.FAILED, Printed([], 124, is_timeout=True), Phase.KILLED, None, Cause.TIMEOUT),
+        (Status.FAILED_SETUP, Printed(["no pip"]), Phase.LOST, None, Cause.LAUNCH_ERROR),
+        (Status.NO_CAPACITY, Printed([]), Phase.LOST, None, Cause.NO_CAPACITY),
+        (Status.REFUSED, Printed([]), Phase.LOST, None, Cause.LAUNCH_ERROR),
+        (Status.BROKEN, Printed([]), Phase.LOST, None, Cause.NODE_LOST),
+        (Status.CANCELLED, Printed([]), Phase.LOST, None, Cause.NODE_LOST),
+    ],
+)
+def test_an_end_is_told_by_the_queue_and_by_the_jobs_own_words(
+    status: Status, said: Printed, phase: Phase, code: int | None, cause: Cause
+) -> None:
+    outcome = ended(COLD, a_job(status), said, 1300.0)
+    assert (outcome.phase, outcome.exit_code, outcome.cause) == (phase, code, cause)
+
+
+def test_a_failed_setup_shows_its_last_lines() -> None:
+    outcome = ended(COLD, a_job(Status.FAILED_SETUP), Printed(["pip: not found"]), 1300.0)
+    assert "pip: not found" in outcome.detail
+
+
+def test_a_new_machine_is_paid_from_its_launch_on() -> None:
+    assert ended(COLD, a_job(Status.SUCCEEDED), Printed([]), 1300.0).held_since == 1000.0
+
+
+def test_waiting_for_room_costs_nothing() -> None:
+    late = a_job(Status.SUCCEEDED, started_at=9000.0)
+    assert ended(COLD, late, Printed([]), 9300.0).held_since == 8100.0
+    assert standing(COLD, a_job(Status.RUNNING, 9000.0)).held_since == 8100.0
+
+
+def test_a_warm_machines_idle_time_is_paid() -> None:
+    late = a_job(Status.SUCCEEDED, started_at=9000.0)
+    assert ended(WARM, late, Printed([]), 9300.0).held_since == 400.0
+
+
+def test_a_managed_job_that_never_had_a_machine_costs_nothing() -> None:
+    outcome = ended(MANAGED, a_job(Status.NO_CAPACITY, started_at=None), Printed([]), 9300.0)
+    assert (outcome.started_at, outcome.held_since) == (None, None)
+
+
+@pytest.mark.parametrize(("spot", "cause"), [(True, Cause.PREEMPTED), (False, Cause.NODE_LOST)])
+def test_a_machine_that_is_gone_was_preempted_if_it_was_spot(spot: bool, cause: Cause) -> None:
+    entry = Entry("s-1-1", "s.1", 1, "/run", 0.0, "ps-s-w0", "r", 1, 0.0, is_spot=spot)
+    assert gone(entry, a_job(Status.RUNNING), 1500.0).cause is cause
+
+
+def test_a_cancelled_job_that_was_never_placed_is_killed() -> None:
+    entry = Entry("s-1-1", "s.1", 1, "/run", 0.0, "ps-s-w0", "r", is_cancelled=True)
+    assert unplaced(entry, Answer(problem=Problem.CANCELLED), 5.0).phase is Phase.KILLED
