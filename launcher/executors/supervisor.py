@@ -17,7 +17,7 @@ before it leaves nothing behind, and one that is killed after it leaves a trial 
 """
 
 # Importing pathlib would cost as much time as all of the rest.
-# ruff: noqa: PTH105, PTH108, PTH110, PTH112, PTH118, PTH123
+# ruff: noqa: PTH105, PTH108, PTH110, PTH112, PTH118, PTH123, PTH208
 
 import contextlib
 import fcntl
@@ -56,6 +56,7 @@ def start(folder: str, alive_fd: int) -> int:
     """Start the attempt and stay with it. One line on stdout says whether it was started."""
     if os.fork():
         os._exit(0)  # the coordinator waits for this one only, so no zombie is left to it
+    become_reaper()
     for ignored in (signal.SIGHUP, signal.SIGINT):
         signal.signal(ignored, signal.SIG_IGN)
     wake = watch_signals()
@@ -243,9 +244,11 @@ def wait_for(pids: list[int], folder: str, job: dict[str, Any], wake: int) -> di
     if reason:  # they were asked once already: a second SIGTERM could spoil a checkpoint
         wait_until(lambda: not any(map(group_exists, groups)), kill_at - time.monotonic())
         end_groups(groups, 0.0)
+        end_escaped(kill_at - time.monotonic())
         ended_at = time.time()
     else:
         end_groups(groups, LEFTOVER_SECONDS)
+        end_escaped(LEFTOVER_SECONDS)
         reason = "interrupt" if is_shutdown(signals, codes, wake) else "program"
     failures = [code for code in codes.values() if code]
     return {
@@ -289,15 +292,77 @@ def pause(wake: int) -> bytes:
 
 
 def reap(running: dict[int, int]) -> dict[int, int]:
-    """Take the nodes that have ended out of `running`: their exit codes, 128+n for signal n."""
-    codes = {}
-    for node, pid in list(running.items()):
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            del running[node]
-            code = os.waitstatus_to_exitcode(status)
-            codes[node] = code if code >= 0 else 128 - code
+    """Take the nodes that have ended out of `running`: their exit codes, 128+n for signal n.
+
+    Whatever else has ended came to us as its reaper, and only leaves its place in the table.
+    """
+    codes, nodes = {}, {pid: node for node, pid in running.items()}
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                break
+            node = nodes.get(pid)
+            if node is not None:
+                del running[node]
+                code = os.waitstatus_to_exitcode(status)
+                codes[node] = code if code >= 0 else 128 - code
     return codes
+
+
+# --- what left the trial's session ------------------------------------------------------------
+
+
+def become_reaper() -> None:
+    """Become the parent of every orphan below this process, on Linux.
+
+    So a child that a trial sent into a session of its own is found again at the trial's end.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    with contextlib.suppress(ImportError, OSError, AttributeError):
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+
+def end_escaped(grace_seconds: float) -> None:
+    """SIGTERM to every child that is left, SIGKILL after the grace period, and to their children.
+
+    The trial's nodes have ended: what is still below us has left their sessions.
+    """
+    kill_at = time.monotonic() + grace_seconds
+    asked: set[int] = set()
+    while left := children():
+        is_late = time.monotonic() >= kill_at
+        for pid in left if is_late else left - asked:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL if is_late else signal.SIGTERM)
+        asked |= left
+        if time.monotonic() >= kill_at + GONE_SECONDS:
+            return
+        time.sleep(0.02)
+
+
+def children() -> set[int]:
+    """The processes whose parent this one is now, zombies taken away; none without /proc."""
+    reap({})
+    found, mine = set(), str(os.getpid())
+    with contextlib.suppress(FileNotFoundError):
+        for entry in os.listdir("/proc"):
+            with contextlib.suppress(OSError, IndexError):
+                if entry.isdigit() and parent(entry) == mine:
+                    found.add(int(entry))
+    return found
+
+
+def parent(pid: str) -> str:
+    """The parent of a process; OSError if it is gone."""
+    with open(f"/proc/{pid}/stat", "rb") as stat:
+        return stat.read().rpartition(b")")[2].split()[1].decode()
 
 
 # --- ending process groups -------------------------------------------------------------------

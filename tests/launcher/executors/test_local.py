@@ -556,3 +556,48 @@ def test_the_supervisor_needs_nothing_but_the_standard_library() -> None:
         [sys.executable, "-I", "-S", path], capture_output=True, text=True, check=False
     )
     assert (asked.returncode, "FOLDER" in asked.stderr) == (2, True)
+
+
+ON_LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="subreapers are Linux's")
+ESCAPE = """python3 - <<'END'
+import os, signal, sys
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        {first}
+        with open(os.environ["PROTEIN_RUN_DIR"] + "/escaped", "w") as file:
+            file.write(f"{{os.getpid()}}\\n")
+        signal.pause()
+        signal.pause()
+    os._exit(0)
+END
+while [ ! -s "$PROTEIN_RUN_DIR/escaped" ]; do sleep 0.05; done
+"""
+
+
+def escaped(job: Job) -> int:
+    file = job.run_dir / "escaped"
+    return int(eventually(lambda: file.exists() and file.read_text().strip()))
+
+
+@ON_LINUX
+@pytest.mark.parametrize("first", ["pass", "signal.signal(signal.SIGTERM, signal.SIG_IGN)"])
+def test_a_child_that_left_the_session_does_not_outlive_its_trial(
+    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    job = cluster.job(ESCAPE.format(first=first) + "sleep 1000")
+    executor = cluster.executor()
+    executor.submit(job)
+    pid = escaped(job)
+    executor.cancel([job.name])
+    cluster.until_over(job.name)
+    assert not psutil.pid_exists(pid)
+
+
+@ON_LINUX
+def test_it_is_ended_also_when_the_program_ends_by_itself(cluster: LocalCluster) -> None:
+    job = cluster.job(ESCAPE.format(first="pass") + "exit 3")
+    cluster.executor().submit(job)
+    outcome = cluster.until_over(job.name)
+    assert (outcome.phase, outcome.exit_code) == (Phase.EXITED, 3)
+    assert not psutil.pid_exists(escaped(job))
