@@ -7,6 +7,7 @@ SkyPilot keeps what a task prints, whatever machine it ran on.
 """
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
@@ -147,7 +148,8 @@ def unpack(files: bytes, run_dir: Path) -> None:
                     continue
                 if Path(member.name).name in INPUTS or Path(member.name).name == "train.log":
                     continue
-                archive.extract(member, run_dir, filter="data")
+                with contextlib.suppress(tarfile.FilterError):  # it would land outside
+                    archive.extract(member, run_dir, filter="data")
     except (tarfile.TarError, EOFError, ValueError):
         return
 

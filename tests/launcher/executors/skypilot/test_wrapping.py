@@ -1,0 +1,139 @@
+"""A job as bash for other machines, and what it printed as files again."""
+
+import base64
+import io
+import os
+import subprocess
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launcher.executors.skypilot.wrapping import printed, run_section, unpack
+from launcher.ports import Job
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    run_dir = tmp_path / "here" / "run"
+    run_dir.mkdir(parents=True)
+    return Job("s-1-1", "s.1", 1, run_dir, tmp_path, "true")
+
+
+def run(job: Job, home: Path, storage: str | None = None, rank: int = 0) -> str:
+    """What the job prints on a machine."""
+    home.mkdir(exist_ok=True)
+    return subprocess.run(
+        ["bash", "-c", run_section(job, storage=storage, is_guarded=True)],
+        env={"PATH": os.environ["PATH"], "HOME": str(home), "SKYPILOT_NODE_RANK": str(rank)},
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+
+
+def packed(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for member, data in members:
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def test_inputs_are_there_and_what_the_job_leaves_comes_home(job: Job, tmp_path: Path) -> None:
+    (job.run_dir / "params.json").write_text('{"x": 1}')
+    script = 'cp "$PROTEIN_PARAMS" "$PROTEIN_RUN_DIR/seen.json"; echo said; exit 3'
+    environment = {"PROTEIN_PARAMS": str(job.run_dir / "params.json")}
+    log = run(replace(job, script=script, environment=environment), tmp_path / "machine")
+    said = printed(log, job.name)
+    unpack(said.files, tmp_path / "back")
+    assert (said.exit_code, said.is_timeout, "said" in said.lines) == (3, False, True)
+    assert (tmp_path / "back" / "seen.json").read_text() == '{"x": 1}'
+    assert not (tmp_path / "back" / "params.json").exists()
+
+
+def test_checkpoints_stay_where_they_are(job: Job, tmp_path: Path) -> None:
+    environment = {"PROTEIN_CHECKPOINT_DIR": str(job.run_dir / "checkpoints")}
+    script = 'echo 7 > "$PROTEIN_CHECKPOINT_DIR/step"'
+    log = run(
+        replace(job, script=script, environment=environment),
+        tmp_path / "machine",
+        str(tmp_path / "two words"),
+    )
+    unpack(printed(log, job.name).files, tmp_path / "back")
+    assert (tmp_path / "two words" / "s.1" / "checkpoints" / "step").read_text() == "7\n"
+    assert not (tmp_path / "back" / "checkpoints").exists()
+
+
+def test_a_second_start_on_the_same_machine_does_nothing(job: Job, tmp_path: Path) -> None:
+    counting = replace(job, script='echo start >> "$HOME/starts"')
+    run(counting, tmp_path / "machine")
+    again = printed(run(counting, tmp_path / "machine"), job.name)
+    assert (tmp_path / "machine" / "starts").read_text() == "start\n"
+    assert again.exit_code is None
+
+
+def test_only_the_first_node_tells_of_the_end(job: Job, tmp_path: Path) -> None:
+    assert printed(run(job, tmp_path / "machine", rank=1), job.name).exit_code is None
+
+
+def test_skypilots_prefixes_are_taken_off() -> None:
+    log = "(trial, pid=12) one\n(head, rank=0, pid=7) two\n(worker1, rank=1, pid=7, ip=10.0.0.2) x"
+    assert printed(log, "s-1-1").lines == ["one", "two", "x"]
+
+
+def test_another_jobs_end_is_not_this_ones() -> None:
+    assert printed('PROTEIN_SKY_END {"job":"s-2-1","code":0}', "s-1-1").exit_code is None
+
+
+@given(st.text())
+def test_any_output_can_be_read(text: str) -> None:
+    printed(f"{text}\nPROTEIN_SKY_END {text}\nPROTEIN_SKY_FILES {text}", "s-1-1")
+
+
+@given(st.binary(max_size=2000))
+def test_damaged_files_are_left_out(data: bytes) -> None:
+    unpack(data, Path("/nonexistent"))
+
+
+def test_nothing_is_written_outside_of_the_run_folder(tmp_path: Path) -> None:
+    link = tarfile.TarInfo("link")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    files = packed(
+        (tarfile.TarInfo("good"), b"1"),
+        (link, b""),
+        (tarfile.TarInfo("../outside"), b"2"),
+        (tarfile.TarInfo("later"), b"3"),
+    )
+    home = tmp_path / "run"
+    home.mkdir()
+    unpack(files, home)
+    assert (home / "good").read_bytes() == b"1"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["good", "later", "run"]
+
+
+def test_the_log_of_a_trial_is_not_replaced_by_a_file_of_its(tmp_path: Path) -> None:
+    (tmp_path / "train.log").write_text("all attempts")
+    unpack(packed((tarfile.TarInfo("./train.log"), b"mine")), tmp_path)
+    assert (tmp_path / "train.log").read_text() == "all attempts"
+
+
+def test_files_come_in_lines_that_any_log_keeps_whole(job: Job, tmp_path: Path) -> None:
+    script = 'head -c 100000 /dev/urandom > "$PROTEIN_RUN_DIR/noise"'
+    log = run(replace(job, script=script), tmp_path / "machine")
+    assert max(map(len, log.splitlines())) < 4100
+    unpack(printed(log, job.name).files, tmp_path)
+    assert (tmp_path / "noise").stat().st_size == 100_000
+
+
+def test_base64_of_the_script_keeps_every_byte(job: Job, tmp_path: Path) -> None:
+    script = "cat <<'EOF'\nPROTEIN_SKY\n$HOME `x` \\ ' \"\nEOF"
+    assert base64.b64encode(script.encode()).decode() in run_section(
+        replace(job, script=script), storage=None, is_guarded=True
+    )
+    said = printed(run(replace(job, script=script), tmp_path / "machine"), job.name)
+    assert said.lines[:2] == ["PROTEIN_SKY", "$HOME `x` \\ ' \""]
