@@ -15,7 +15,7 @@ from tests.infra.slurm.site import Slurm
 from tests.launcher.waiting import eventually
 
 PROGRAMS = Path(__file__).parent / "programs"
-SOON, LONG = 300.0, 800.0  # seconds for a step, for a sweep: on an idle machine a tenth
+SOON, LONG = 1500.0, 2400.0  # seconds for a step, for a sweep; an idle machine needs a tenth
 
 
 @dataclass(frozen=True)

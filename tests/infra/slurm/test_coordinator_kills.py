@@ -8,7 +8,7 @@ from tests.infra.slurm.site import NODES, Slurm
 from tests.infra.slurm.sweeps import SOON, SlurmSweep
 from tests.launcher.waiting import eventually
 
-pytestmark = [pytest.mark.infra, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.infra, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from tests.infra.slurm.site import Slurm
 from tests.infra.slurm.sweeps import LONG, SOON, SlurmSweep
 from tests.launcher.waiting import eventually
 
-pytestmark = [pytest.mark.infra, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.infra, pytest.mark.timeout(3600)]
 
 PLAIN = [f"plain-{number}" for number in range(1, 10)]
 CASES = ["hangs", "preempted", "fails", *PLAIN, "waits"]
@@ -18,7 +18,7 @@ CASES = ["hangs", "preempted", "fails", *PLAIN, "waits"]
 def everything(slurm: Slurm) -> Iterator[SlurmSweep]:
     """Twelve trials that end, four at a time, and a last one that is cancelled."""
     sweep = SlurmSweep(slurm, "everything")
-    sweep.write(cases=CASES, parallel=4, execution={"timeout_seconds": 60})
+    sweep.write(cases=CASES, parallel=4, execution={"timeout_seconds": 120})
     try:
         sweep.launch()
         preempted = sweep.until_started(trial=1 + CASES.index("preempted"))
