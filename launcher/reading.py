@@ -5,6 +5,7 @@ import os
 from launcher.budget import Offer
 from launcher.config import SweepConfig
 from launcher.errors import DamageError
+from launcher.executors import gpus
 from launcher.folder import SweepFolder
 from launcher.journal import Journal, Lock
 from launcher.state import State, fold
@@ -45,7 +46,9 @@ def offer_of(folder: SweepFolder, config: SweepConfig) -> Offer:
     """
     if config.execution.cloud == "local":
         price = config.execution.price_usd_per_hour or 0.0  # this machine is paid for
-        return Offer(price_usd_per_hour=price, parallel=usable_cores())
+        parallel = config.parallel or usable_cores()
+        each = gpus.per_trial(gpus.visible(os.environ), parallel)
+        return Offer(price_usd_per_hour=price, gpus=each, parallel=usable_cores())
     if config.execution.cloud == "simulated":
         return Offer(parallel=8)
     from launcher import clouds  # what looks at local sweeps does without SkyPilot

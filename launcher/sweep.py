@@ -28,7 +28,7 @@ from launcher.errors import (
     UsageError,
 )
 from launcher.events import Command, Recorded, SweepCreated
-from launcher.executors import environment
+from launcher.executors import environment, gpus
 from launcher.executors.local import LocalExecutor
 from launcher.executors.simulated import SimulatedExecutor, VirtualClock
 from launcher.executors.skypilot.readiness import check_installed
@@ -226,6 +226,8 @@ def connect(folder: SweepFolder, config: SweepConfig) -> World:
             folder.path,
             threads_per_trial=max(1, usable_cores() // (trials * config.task.num_nodes)),
             price_usd_per_hour=offer.price_usd_per_hour,
+            visible_gpus=gpus.visible(os.environ),
+            parallel=trials,
         )
         return World(
             executor,

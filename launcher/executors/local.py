@@ -24,7 +24,7 @@ import psutil
 
 from launcher import trainlog
 from launcher.errors import ExecutorError
-from launcher.executors import environment, supervisor
+from launcher.executors import environment, gpus, supervisor
 from launcher.executors.validity import check, is_name
 from launcher.ports import Cause, Job, Outcome, Phase
 
@@ -35,8 +35,9 @@ class LocalExecutor:
     """Runs each job as a process group of its own; several nodes as several groups.
 
     Jobs are found again through `sweep_dir`. A cancelled job gets SIGTERM, and SIGKILL after
-    `grace_seconds`. `threads_per_trial` limits the numeric libraries. A secret travels through a
-    pipe to the supervisor and exists nowhere but in the trial's own environment.
+    `grace_seconds`. `threads_per_trial` limits the numeric libraries. Where several of `parallel`
+    trials run beside several GPUs, each is given its own. A secret travels through a pipe to the
+    supervisor and exists nowhere but in the trial's own environment.
     """
 
     def __init__(
@@ -46,11 +47,16 @@ class LocalExecutor:
         threads_per_trial: int | None = None,
         grace_seconds: float = 30.0,
         price_usd_per_hour: float = 0.0,
+        visible_gpus: Sequence[str] = (),
+        parallel: int = 1,
     ) -> None:
         self._jobs = sweep_dir.absolute() / "jobs"
         self._threads = threads_per_trial
         self._grace_seconds = grace_seconds
         self._price_usd_per_hour = price_usd_per_hour
+        self._gpus, self._parallel = visible_gpus, parallel
+        self._with_gpus: set[str] | None = None
+        """Jobs that may still hold GPUs; None: nobody has looked yet."""
 
     def submit(self, job: Job) -> None:
         """Find the job or start it, and return when its processes exist."""
@@ -152,7 +158,22 @@ class LocalExecutor:
             "timeout_seconds": job.timeout_seconds,
             "inherited": environment.inherited(os.environ, threads=threads),
             "secrets": dict(job.secrets),
+            "gpus": self._own_gpus(job),
         }
+
+    def _own_gpus(self, job: Job) -> list[list[str]] | None:
+        """The GPUs of each node of a job; None: all see what the coordinator does."""
+        if len(self._gpus) < 2 or (self._parallel < 2 and job.nodes < 2):
+            return None
+        if self._with_gpus is None:
+            self._with_gpus = set(self.names(""))
+        outcomes = self.poll(sorted(self._with_gpus - {job.name}))
+        running = [name for name, outcome in outcomes.items() if not outcome.is_over]
+        self._with_gpus = {*running, job.name}
+        known = [read_json(self._jobs / name / "job.json") or {} for name in running]
+        taken = [[gpu for node in request.get("gpus") or [] for gpu in node] for request in known]
+        own = gpus.shared_out(self._gpus, self._parallel, taken)
+        return gpus.by_node(own, job.nodes)
 
     def _outcome(self, name: str) -> Outcome:
         """Where one job stands, from the files of its attempt."""

@@ -175,6 +175,8 @@ def become_node(node: int, port: str, job: dict[str, Any], gate: int, log: int) 
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": port,
         }
+        if job.get("gpus"):
+            place["CUDA_VISIBLE_DEVICES"] = ",".join(job["gpus"][node])
         environment = {**job["inherited"], **place, **job["environment"], **job["secrets"]}
         arguments = ["bash", "-c", job["script"], job["name"], *job["arguments"]]
         os.execve(job["bash"], arguments, environment)  # noqa: S606 - bash is the shell
