@@ -110,7 +110,7 @@ def test_without_skypilot_a_cloud_is_told_with_the_command(
     assert not (place / "train_dir").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.infra
 @pytest.mark.skipif(installed_version() is None, reason="needs SkyPilot")
 class TestOnAws:
     """With SkyPilot's own code over a small catalogue, without network."""

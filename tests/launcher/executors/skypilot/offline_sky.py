@@ -29,6 +29,10 @@ MACHINES = {
     "g5.xlarge": ("A10G", 1, 4, 16, 1.006, 1.2),
     "p5.48xlarge": ("H100", 8, 192, 2048, 55.04, 60.0),
 }
+ACCELERATORS = {
+    "A10G": 24, "A10": 24, "L4": 24, "T4": 16, "A100": 40, "A100-80GB": 80, "H100": 80,
+}  # fmt: skip
+"""Those that templates name; only machines above have a price."""
 DEARER_ZONE = "us-east-1b"
 
 
@@ -50,12 +54,12 @@ def write_home(home: Path) -> None:
     _write(
         catalogs / "common" / "accelerators.csv",
         ["AcceleratorName", "Clouds"],
-        [["A10G", "['AWS']"], ["H100", "['AWS']"]],
+        [[name, "['AWS']"] for name in ACCELERATORS],
     )
     _write(
         catalogs / "common" / "metadata.csv",
         ["GPU", "MemoryGB", "Manufacturer"],
-        [["A10G", 24, "nvidia"], ["H100", 80, "nvidia"]],
+        [[name, memory, "nvidia"] for name, memory in ACCELERATORS.items()],
     )
 
 

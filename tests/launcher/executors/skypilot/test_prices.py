@@ -50,7 +50,7 @@ def asked(answers: Mapping[str, Any], name: str) -> Price:
     return Price.from_mapping(answers[name])
 
 
-@pytest.mark.slow
+@pytest.mark.infra
 @needs_skypilot
 class TestOfSkyPilot:
     """What SkyPilot answers."""
