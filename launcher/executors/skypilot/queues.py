@@ -7,6 +7,10 @@ from launcher.executors.skypilot.calls import ListClusters, ListJobs, ListManage
 
 NEVER = float("-inf")
 
+LOOK_SHARE = 0.25
+"""Of the time, at most, in which we look at one queue. A look is seconds of CPU on a head node that
+trials may need; where it takes long, because machines are busy or far, we look less often."""
+
 
 @dataclass(slots=True)
 class _Look:
@@ -14,6 +18,7 @@ class _Look:
 
     request_id: str | None = None
     asked_at: float = NEVER
+    took_seconds: float = 0.0
     jobs: tuple[SkyJob, ...] = ()
     is_known: bool = False
 
@@ -45,7 +50,8 @@ class Queues:
         """Ask for the lists of these, where it is time."""
         for cluster in clusters:
             look = self._looks.setdefault(cluster, _Look())
-            is_due = self._now() - look.asked_at >= self._look_seconds
+            pause = max(self._look_seconds, look.took_seconds / LOOK_SHARE)
+            is_due = self._now() - look.asked_at >= pause
             if look.request_id is None and is_due:
                 call = ListManaged(self._prefix) if cluster is None else ListJobs(cluster)
                 look.request_id, look.asked_at = self._sky.ask(call), self._now()
@@ -62,7 +68,7 @@ class Queues:
         for cluster, look in self._looks.items():
             if look.request_id is None or (answer := answers.get(look.request_id)) is None:
                 continue
-            look.request_id = None
+            look.request_id, look.took_seconds = None, self._now() - look.asked_at
             if answer.problem is None:
                 look.jobs, look.is_known = answer.value, True
                 self._suspects.discard(cluster or "")
