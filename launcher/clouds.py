@@ -11,7 +11,7 @@ from launcher.errors import UsageError
 from launcher.executors.skypilot import prices, wheel
 from launcher.executors.skypilot.executor import SkyPilotExecutor
 from launcher.executors.skypilot.outcomes import SET_UP_SECONDS
-from launcher.executors.skypilot.placing import Placing, Settings
+from launcher.executors.skypilot.placing import PREFIX, Placing, Settings
 from launcher.executors.skypilot.prices import Price
 from launcher.executors.skypilot.resources import resources_of
 from launcher.executors.skypilot.sdk import RealSky
@@ -20,6 +20,7 @@ from launcher.files import write_atomic
 PARALLEL = 8
 """Trials at once where the sweep does not say: what a local API server carries with ease."""
 
+OWN_POOL = "own"
 WHEELS = "~/.protein-sky/wheels"
 STORAGE = "~/.protein-sky/storage"
 _BUCKETS = ("s3://", "gs://", "r2://", "cos://", "oci://", "https://")
@@ -54,7 +55,8 @@ def executor(folder: Path, config: SweepConfig, prefix: str) -> SkyPilotExecutor
         workers=config.parallel or PARALLEL,
         idle_minutes=config.execution.idle_minutes,
         storage=storage,
-        pool=pool if isinstance(pool, str) else None,
+        pool=f"{PREFIX}{prefix}pool" if pool == OWN_POOL else pool,
+        is_pool_ours=pool == OWN_POOL,
         launches=1 if _cloud(config) in _ONE_LAUNCH_AT_A_TIME else 4,
     )
     return SkyPilotExecutor(folder, RealSky(), settings)

@@ -45,7 +45,7 @@ _PATTERNS = {
     "task.secrets": "the name of an environment variable",
     "task.envs": "the name of an environment variable",
     "notify.to": "the name of an environment variable",
-    "execution.pool": "the name of a pool: lower-case letters, digits and `-`",
+    "execution.pool": "own, or the name of a pool: lower-case letters, digits and `-`",
 }
 _FOREIGN = {  # of W&B's sweep files and of Hydra
     "program": "`task: {run: …}` says what a trial runs",

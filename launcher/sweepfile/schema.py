@@ -148,7 +148,7 @@ class ExecutionSection(Section):
     )
     mode: Mode = Field(default="auto", description="how SkyPilot is used; auto suits the cloud")
     pool: Annotated[str, StringConstraints(pattern=POOL_PATTERN)] | None = Field(
-        default=None, description="a pool of SkyPilot's whose workers managed jobs share"
+        default=None, description="workers that managed jobs share; own: made for this sweep"
     )
     storage: Line | None = Field(
         default=None, description="what all machines share; null: run folders stay on the machine"

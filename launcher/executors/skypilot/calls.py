@@ -46,6 +46,23 @@ class LaunchManaged:
 
 
 @dataclass(frozen=True, slots=True)
+class ApplyPool:
+    """Provision workers that managed jobs share, set up as the task says: None."""
+
+    name: str
+    task: Mapping[str, Any]
+    secrets: Mapping[str, str]
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class DownPool:
+    """Give all workers of a pool back: None."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class ListJobs:
     """All jobs of one cluster: a tuple of `SkyJob`."""
 
@@ -100,6 +117,8 @@ Call = (
     Launch
     | Exec
     | LaunchManaged
+    | ApplyPool
+    | DownPool
     | ListJobs
     | ListManaged
     | ListClusters

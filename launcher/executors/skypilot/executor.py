@@ -24,10 +24,12 @@ from launcher.errors import ExecutorError
 from launcher.executors.skypilot import outcomes
 from launcher.executors.skypilot.calls import (
     Answer,
+    Call,
     CancelJobs,
     CancelManaged,
     CancelRequest,
     Down,
+    DownPool,
     Exec,
     Launch,
     LaunchManaged,
@@ -45,6 +47,7 @@ from launcher.executors.skypilot.placing import (
     cluster_for,
     is_warm,
     own_name,
+    pool_for,
 )
 from launcher.executors.skypilot.queues import NEVER, Queues
 from launcher.executors.skypilot.returns import Returns
@@ -82,6 +85,8 @@ class SkyPilotExecutor:
         self._waiting: list[str] = []  # of these, not asked for yet: SkyPilot is busy with others
         self._downs: dict[str, str] = {}  # clusters on their way down, and the requests
         self._ending_at: dict[str, float] = {}
+        self._pool: str | None = None  # the request that makes a pool of our own
+        self._is_pool_there = not settings.is_pool_ours
         self._is_new = True
         self._lock = Lock()
         self._pause_seconds = min(0.2, max(0.002, settings.look_seconds))
@@ -114,6 +119,7 @@ class SkyPilotExecutor:
             else:
                 call = self._call(job, entry.cluster)
             self._jobs[job.name] = job
+            self._make_pool(job)
             if isinstance(call, Exec) or self._may_launch():
                 self._start(entry, call)
             elif job.name not in self._waiting:
@@ -163,20 +169,29 @@ class SkyPilotExecutor:
 
     def release(self) -> Sequence[str]:
         """Give back the clusters that are kept for further jobs; return those still there."""
-        if self._settings.placing != "reused_clusters":
-            return []
         with self._lock:
-            busy = {entry.cluster for entry in self._ledger.open()}
-            clusters = self._ask_and_wait(ListClusters(self._settings.cloud_prefix))
-            downs = {c.name: self._sky.ask(Down(c.name)) for c in clusters if c.name not in busy}
+            ends = self._ends_of_kept()
+            asked = {name: self._sky.ask(call) for name, call in ends.items()}
             deadline = time.monotonic() + RELEASE_SECONDS
-            while downs and time.monotonic() < deadline:
-                for cluster, answer in self._answered(downs).items():
-                    del downs[cluster]
+            while asked and time.monotonic() < deadline:
+                for name, answer in self._answered(asked).items():
+                    del asked[name]
                     if answer.problem not in (None, Problem.GONE):
-                        downs[cluster] = self._sky.ask(Down(cluster))
+                        asked[name] = self._sky.ask(ends[name])
                 time.sleep(self._pause_seconds)
-            return sorted(downs)
+            return sorted(asked)
+
+    def _ends_of_kept(self) -> dict[str, Call]:
+        """Return what ends the machines that are kept for further jobs, by their names."""
+        settings = self._settings
+        if settings.placing == "reused_clusters":
+            busy = {entry.cluster for entry in self._ledger.open()}
+            clusters = self._ask_and_wait(ListClusters(settings.cloud_prefix))
+            return {c.name: Down(c.name) for c in clusters if c.name not in busy}
+        if settings.is_pool_ours and settings.pool and self._ledger.was_placed():
+            self._is_pool_there = False
+            return {settings.pool: DownPool(settings.pool)}
+        return {}
 
     # --- starting --------------------------------------------------------------------------------
 
@@ -190,8 +205,29 @@ class SkyPilotExecutor:
 
     def _may_launch(self) -> bool:
         """Whether SkyPilot is not busy enough with launches of ours."""
+        if not self._is_pool_there:
+            return False
         under_way = sum(e.request_id is not None and e.job_id is None for e in self._ledger.open())
         return under_way < self._settings.launches
+
+    def _make_pool(self, job: Job) -> None:
+        """Ask for the sweep's own pool, unless a job has been in it already."""
+        if self._is_pool_there or self._pool is not None:
+            return
+        if self._ledger.was_placed():
+            self._is_pool_there = True
+        else:
+            self._pool = self._sky.ask(pool_for(self._settings, job.secrets))
+
+    def _take_pool(self) -> None:
+        """Learn whether the pool is there; if it cannot be, no job that waits for it can start."""
+        for answer in self._answered({"": self._pool}).values():
+            self._pool = None
+            self._is_pool_there = answer.problem is None
+            for name in self._waiting if answer.problem is not None else ():
+                entry = self._ledger.get(name)
+                if entry is not None and entry.outcome is None:
+                    self._close(entry, outcomes.unplaced(entry, answer, self._now()))
 
     def _launch_next(self) -> None:
         """Ask for jobs that waited until SkyPilot had launched others."""
@@ -245,6 +281,7 @@ class SkyPilotExecutor:
             return
         self._find_unheard()
         self._take_places()
+        self._take_pool()
         self._launch_next()
         for cluster in self._queues.take():
             for entry in self._ledger.of_cluster(cluster):

@@ -63,6 +63,10 @@ class Ledger:
         """Give the entries of jobs that are not over."""
         yield from [entry for entry in self._all().values() if entry.outcome is None]
 
+    def was_placed(self) -> bool:
+        """Whether any job has ever had a place."""
+        return any(entry.job_id is not None for entry in self._all().values())
+
     def of_cluster(self, cluster: str) -> list[Entry]:
         """Return all jobs that were ever given to a cluster, the earliest first."""
         found = [entry for entry in self._all().values() if entry.cluster == cluster]

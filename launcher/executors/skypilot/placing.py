@@ -7,7 +7,13 @@ from typing import Any, Literal
 
 from launcher.errors import ExecutorError
 from launcher.executors.skypilot import wrapping
-from launcher.executors.skypilot.calls import JOB_VARIABLE, Exec, Launch, LaunchManaged
+from launcher.executors.skypilot.calls import (
+    JOB_VARIABLE,
+    ApplyPool,
+    Exec,
+    Launch,
+    LaunchManaged,
+)
 from launcher.executors.skypilot.ledger import Ledger
 from launcher.ports import Job, Phase
 
@@ -16,6 +22,9 @@ PREFIX = "ps-"
 
 LOOK_SECONDS = 10.0
 """Between two listings of one queue: each costs seconds of CPU on a head node."""
+
+POOLS = ("setup", "workdir", "file_mounts", "volumes")
+"""What of a task is its pool's, where it runs in one."""
 
 Placing = Literal["managed_jobs", "reused_clusters", "cluster_per_trial"]
 
@@ -27,6 +36,7 @@ class Settings:
     `task`: the user's task as SkyPilot's mapping, all but its run section. `workers`: clusters
     that are used again. `storage`: a folder on the machines that outlives them. `prefix`: what the
     names of the sweep's jobs begin with. `launches`: how many launches may be under way at once.
+    `pool`: workers that managed jobs share; `is_pool_ours`: made for this sweep, of `workers`.
     """
 
     placing: Placing
@@ -36,6 +46,7 @@ class Settings:
     idle_minutes: int = 10
     storage: str | None = None
     pool: str | None = None
+    is_pool_ours: bool = False
     launches: int = 4
     look_seconds: float = LOOK_SECONDS
 
@@ -72,6 +83,12 @@ def cluster_for(job: Job, settings: Settings, ledger: Ledger) -> str | None:
     return min(workers, key=lambda worker: (waiting[worker], not is_warm(worker, ledger)))
 
 
+def pool_for(settings: Settings, secrets: Mapping[str, str]) -> ApplyPool:
+    """Return what SkyPilot is asked for a pool of the sweep's own."""
+    assert settings.pool is not None
+    return ApplyPool(settings.pool, settings.task, secrets, settings.workers)
+
+
 def is_warm(cluster: str, ledger: Ledger) -> bool:
     """Whether a cluster was up when we last heard of it."""
     placed = [entry for entry in ledger.of_cluster(cluster) if entry.job_id is not None]
@@ -87,8 +104,9 @@ def call_for(
         run = wrapping.run_section(job, storage=settings.storage, is_guarded=cluster is not None)
     except (OSError, ValueError) as error:
         raise ExecutorError(f"job {job.name} was not started: {error}") from error
+    left_out = POOLS if settings.pool else ()
     task = {
-        **settings.task,
+        **{key: value for key, value in settings.task.items() if key not in left_out},
         "name": PREFIX + job.name,
         "num_nodes": job.nodes,
         "envs": {**settings.task.get("envs", {}), JOB_VARIABLE: job.name},

@@ -16,12 +16,14 @@ from launcher.errors import ExecutorError
 from launcher.executors.skypilot.calls import (
     JOB_VARIABLE,
     Answer,
+    ApplyPool,
     Call,
     CancelJobs,
     CancelManaged,
     CancelRequest,
     Cluster,
     Down,
+    DownPool,
     Exec,
     Launch,
     LaunchManaged,
@@ -186,6 +188,13 @@ def _send(sky: Any, call: Call) -> object:
         case LaunchManaged():
             task = _task(sky, call.task, call.secrets)
             return sky.jobs.launch(task, name=call.name, pool=call.pool)
+        case ApplyPool():
+            from sky.serve.serve_utils import UpdateMode
+
+            task = _task(sky, {**call.task, "pool": {"workers": call.workers}}, call.secrets)
+            return sky.jobs.pool_apply(task, call.name, mode=UpdateMode.ROLLING)
+        case DownPool():
+            return sky.jobs.pool_down(call.name)
         case ListJobs():
             return sky.queue(call.cluster)
         case ListManaged():

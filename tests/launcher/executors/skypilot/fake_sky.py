@@ -20,12 +20,14 @@ from launcher.errors import ExecutorError
 from launcher.executors.skypilot.calls import (
     JOB_VARIABLE,
     Answer,
+    ApplyPool,
     Call,
     CancelJobs,
     CancelManaged,
     CancelRequest,
     Cluster,
     Down,
+    DownPool,
     Exec,
     Launch,
     LaunchManaged,
@@ -98,6 +100,7 @@ class Cloud:
         self.clock = 1_000_000.0
         self.machines: dict[str, Machine] = {}
         self.managed: dict[int, str] = {}
+        self.pools: set[str] = set()
         self.requests: dict[str, Call] = {}
         self.answered: dict[str, Answer] = {}
         self.calls: list[Call] = []
@@ -133,6 +136,14 @@ class Cloud:
                 if machine is None or machine.is_lost:
                     return Answer(problem=Problem.GONE, detail=f"no cluster {cluster}")
                 return self.start(machine, call.task, call.secrets, 1.0)
+            case ApplyPool() if self.refusals:
+                return self.refusals.pop(0)
+            case ApplyPool(name=name):
+                self.pools.add(name)
+            case DownPool(name=name):
+                self.pools.discard(name)
+            case LaunchManaged(pool=str(pool)) if pool not in self.pools:
+                return Answer(problem=Problem.REFUSED, detail=f"no pool {pool}")
             case LaunchManaged(name=name):
                 self.do(Launch(name, call.task, call.secrets, 10))
                 job_id = len(self.managed) + 1

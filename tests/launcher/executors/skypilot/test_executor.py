@@ -9,6 +9,7 @@ import pytest
 from launcher.errors import ExecutorError
 from launcher.executors.skypilot.calls import (
     Answer,
+    ApplyPool,
     Call,
     Down,
     Exec,
@@ -255,6 +256,50 @@ def test_a_job_that_waits_for_its_launch_can_be_cancelled(warm: SkyCluster) -> N
     executor.cancel(["b-1"])
     assert executor.poll(["b-1"])["b-1"].phase is Phase.KILLED
     assert len(started(warm, Launch)) == 1
+
+
+# --- pools ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pooled(tmp_path: Path) -> Iterator[SkyCluster]:
+    """Managed jobs on workers of the sweep's own."""
+    made = SkyCluster(tmp_path, "managed_jobs")
+    task = {"setup": "pip install it", "resources": {"cpus": 2}}
+    made.settings = replace(made.settings, task=task, pool="ps-pool", is_pool_ours=True, workers=3)
+    yield made
+    made.cloud.clean()
+
+
+def test_a_pool_of_the_sweeps_own_is_made_once_used_and_given_back(pooled: SkyCluster) -> None:
+    executor = pooled.executor()
+    for run_id in ("a", "b"):
+        executor.submit(pooled.job("exit 0", run_id))
+    assert [until_over(executor, name).exit_code for name in ("a-1", "b-1")] == [0, 0]
+    pool = {"setup": "pip install it", "resources": {"cpus": 2}}
+    assert started(pooled, ApplyPool) == [ApplyPool("ps-pool", pool, {}, 3)]
+    launches = started(pooled, LaunchManaged)
+    assert ["setup" in launch.task for launch in launches] == [False, False]  # type: ignore[attr-defined]
+    assert executor.release() == []
+    assert pooled.cloud.pools == set()
+
+
+def test_the_next_coordinator_finds_the_pool_as_it_is(pooled: SkyCluster) -> None:
+    first = pooled.executor()
+    first.submit(pooled.job("exit 0", "a"))
+    until_over(first, "a-1")
+    second = pooled.executor()
+    second.submit(pooled.job("exit 0", "b"))
+    assert until_over(second, "b-1").exit_code == 0
+    assert len(started(pooled, ApplyPool)) == 1
+
+
+def test_jobs_say_why_their_pool_cannot_be(pooled: SkyCluster) -> None:
+    pooled.cloud.refusals = [Answer(problem=Problem.REFUSED, detail="no such accelerator")]
+    executor = pooled.executor()
+    executor.submit(pooled.job("exit 0"))
+    outcome = until_over(executor, "run-1")
+    assert (outcome.cause, outcome.detail) == (Cause.LAUNCH_ERROR, "no such accelerator")
 
 
 # --- the cost of looking -------------------------------------------------------------------------
