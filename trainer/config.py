@@ -50,8 +50,9 @@ class TrainerConfig:
     """PPO and its schedule."""
 
     learning_rate: float = option(
-        3e-3, "Step size of the optimiser at the start.", above=0, high=10
-    )
+        3e-3, "Step size of the optimiser at the start.", above=0, high=10,
+        aliases=("trainer.optimizer.learning_rate",),
+    )  # fmt: skip
     learning_rate_schedule: Literal["constant", "linear", "cosine"] = option(
         "linear", "How the step size falls towards 0 at total_timesteps."
     )
@@ -101,6 +102,11 @@ class TrainerConfig:
     )
     precision: Literal["float32", "bfloat16"] = option(
         "float32", "Of the networks' arithmetic while improving; weights stay float32."
+    )
+    compile: bool = option(
+        False,
+        "Whether the gradient's arithmetic is compiled (torch.compile): a minute at the start, for"
+        " large networks on GPUs.",
     )
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     num_workers: int = option(

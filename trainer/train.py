@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from trainer.advantage import gae
 from trainer.checkpoint import Checkpoints, check_same
@@ -22,7 +23,7 @@ from trainer.envs import make_env
 from trainer.errors import DivergedError, InterruptedRunError
 from trainer.evaluate import score
 from trainer.layout import Layout
-from trainer.loss import LOSS_NAMES, ppo_loss
+from trainer.loss import LOSS_NAMES, Loss, ppo_loss
 from trainer.normalize import Moments, ReturnScale
 from trainer.optimizer import make_optimizer
 from trainer.parse import as_mapping
@@ -71,6 +72,38 @@ def train(config: Config, around: Surroundings) -> dict[str, float]:
         if cfg.precision == "bfloat16"
         else nullcontext()
     )
+
+    def loss_of(
+        obs: Tensor,
+        start: Tensor,
+        acts: Tensor,
+        old_log_prob: Tensor,
+        *,
+        advantage: Tensor,
+        old_value: Tensor,
+        value_target: Tensor,
+        memory: Tensor,
+    ) -> Loss:
+        with arithmetic:
+            features, _ = policy.features(obs, memory=memory, starts=start)
+            outputs, value = policy.act(features), policy.value(features)
+        log_prob, entropy = distribution.log_prob_and_entropy(outputs.float(), acts)
+        return ppo_loss(
+            log_prob,
+            old_log_prob,
+            advantage=advantage,
+            value=value.float(),
+            old_value=old_value,
+            value_target=value_target,
+            entropy=entropy,
+            clip_param=cfg.clip_param,
+            value_clip=cfg.value_clip,
+            value_coeff=cfg.value_coeff,
+            entropy_coeff=cfg.entropy_coeff,
+        )
+
+    if cfg.compile:
+        loss_of = torch.compile(loss_of)
 
     observation = env.reset(config.seed)
     observations = torch.zeros(
@@ -213,8 +246,8 @@ def train(config: Config, around: Surroundings) -> dict[str, float]:
             )
         ]
         memory_of = memory_at.flatten(0, 1)
-        sums = torch.zeros(len(LOSS_NAMES) + 1, device=device)
-        gradient_steps = 0
+        steps_parts: list[Tensor] = []  # of each gradient step: this rank's share of its parts
+        norms: list[Tensor] = []
         for _ in range(cfg.num_epochs):
             order = shuffle.permutation(layout.num_sequences)
             for part in np.array_split(order, layout.minibatches):
@@ -224,24 +257,17 @@ def train(config: Config, around: Surroundings) -> dict[str, float]:
                 parts = torch.zeros(len(LOSS_NAMES), device=device)
                 if weight:
                     obs, start, acts, old, advantage, old_value, target = (
-                        column[:, indices] for column in columns
+                        column.index_select(1, indices) for column in columns
                     )
-                    with arithmetic:
-                        features, _ = policy.features(obs, memory=memory_of[indices], starts=start)
-                        outputs, value = policy.act(features), policy.value(features)
-                    log_prob, entropy = distribution.log_prob_and_entropy(outputs.float(), acts)
-                    loss = ppo_loss(
-                        log_prob,
+                    loss = loss_of(
+                        obs,
+                        start,
+                        acts,
                         old,
                         advantage=advantage,
-                        value=value.float(),
                         old_value=old_value,
                         value_target=target,
-                        entropy=entropy,
-                        clip_param=cfg.clip_param,
-                        value_clip=cfg.value_clip,
-                        value_coeff=cfg.value_coeff,
-                        entropy_coeff=cfg.entropy_coeff,
+                        memory=memory_of[indices],
                     )
                     (loss.total * weight).backward()  # type: ignore[no-untyped-call]
                     parts = loss.parts * weight
@@ -249,11 +275,10 @@ def train(config: Config, around: Surroundings) -> dict[str, float]:
                 norm = gradient.norm()
                 gradient.mul_((cfg.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
                 optimizer.step(gradient, learning_rate=learning_rate)
-                sums[:-1] += parts
-                sums[-1] += norm / ranks.place.world
-                gradient_steps += 1
+                steps_parts.append(parts)
+                norms.append(norm)
             if cfg.target_kl is not None:
-                kl = ranks.sum_(sums[LOSS_NAMES.index("kl")].clone()) / gradient_steps
+                kl = ranks.sum_(torch.stack(steps_parts).mean(0))[LOSS_NAMES.index("kl")]
                 if kl > cfg.target_kl:
                     break
         update += 1
@@ -263,7 +288,8 @@ def train(config: Config, around: Surroundings) -> dict[str, float]:
         learned = time.perf_counter()
 
         # Report.
-        means = (ranks.sum_(sums) / gradient_steps).tolist()
+        means = ranks.sum_(torch.stack(steps_parts).mean(0)).tolist()
+        means.append(float(torch.stack(norms).mean()))
         if not math.isfinite(sum(means)):
             raise DivergedError(f"the loss is not a number after {step:,} steps")
         names = (*LOSS_NAMES, "grad_norm")
