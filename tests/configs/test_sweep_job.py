@@ -1,0 +1,127 @@
+"""The coordinator as a job: its state survives its machine, and two never work on one sweep."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.sweepfile.catalogue import shipped_tasks
+from launcher.sweepfile.yamlio import read
+from tests.launcher.waiting import eventually
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("rsync") is None, reason="SkyPilot's machines have rsync"),
+]
+SWEEP = """\
+sweep: {metric: score, goal: maximize, num_random_samples: 2, parameters: {x: {min: 0, max: 1}}}
+task: {run: 'echo "PROTEIN_RESULT {\\"score\\": $PROTEIN_PARAM_X}"'}
+trials: 3
+"""
+
+
+class Bucket:
+    """A bucket, and machines that come and go before it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "bucket"
+        self.path.mkdir()
+        node = read(shipped_tasks() / "sweep_job.yaml").node
+        assert node is not None
+        self.script: str = node.plain()["run"]
+
+    def machine(self, name: str) -> tuple[list[str], dict[str, Any]]:
+        """Return what starts the job on a machine of its own."""
+        home = self.folder / name
+        binaries = home / "protein-venv" / "bin"
+        binaries.mkdir(parents=True)
+        binaries.joinpath("python").symlink_to(sys.executable)
+        command = binaries / "protein-sky"
+        command.write_text(f'#!/bin/bash\nexec {sys.executable} -m launcher "$@"\n')
+        command.chmod(0o755)
+        hostname = binaries / "hostname"
+        hostname.write_text(f"#!/bin/bash\necho {name}\n")
+        hostname.chmod(0o755)
+        (home / "mine.yaml").write_text(SWEEP)
+        variables = {
+            "HOME": str(home),
+            "SWEEP_CONFIG": "mine.yaml",
+            "BACKUP_DIR": str(self.path),
+            "KEEP_SECONDS": "0.2",
+            "LEASE_LOOK_SECONDS": "0.1",
+            "NO_COLOR": "1",
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        }
+        return ["bash", "-c", self.script], {"cwd": home, "env": {**os.environ, **variables}}
+
+    def run(self, name: str) -> subprocess.CompletedProcess[str]:
+        command, settings = self.machine(name)
+        return subprocess.run(command, **settings, capture_output=True, text=True, check=False)
+
+    def scores(self, name: str) -> list[float]:
+        environment = {**os.environ, "PROTEIN_TRAIN_DIR": str(self.folder / name / "protein-state")}
+        told = subprocess.run(
+            [sys.executable, "-m", "launcher", "status", "mine", "--json"],
+            env=environment,
+            capture_output=True,
+            check=True,
+        )
+        return [trial["score"] for trial in json.loads(told.stdout)["trials"]]
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Bucket:
+    return Bucket(tmp_path)
+
+
+def test_a_sweep_goes_on_on_another_machine(bucket: Bucket) -> None:
+    first = bucket.run("first")
+    assert first.returncode == 0, first.stderr
+    assert (bucket.path / "mine" / "sweep.db.backup").is_file()
+    assert not (bucket.path / "mine" / "lease").exists()
+    second = bucket.run("second")
+    assert second.returncode == 0, second.stderr
+    assert "has ended already" in second.stderr
+    assert bucket.scores("second") == bucket.scores("first")
+
+
+def test_a_second_coordinator_waits_until_the_lease_of_the_first_ends(bucket: Bucket) -> None:
+    lease = bucket.path / "mine" / "lease"
+    lease.parent.mkdir()
+    lease.write_text(f"first {int(time.time()) + 3600}\n")
+    command, settings = bucket.machine("second")
+    database = bucket.folder / "second" / "protein-state" / "sweep" / "mine" / "sweep.db"
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, **settings, **output) as waiting:
+        assert waiting.stdout is not None
+        assert "first works on mine" in waiting.stdout.readline()
+        assert not database.exists()
+        lease.write_text(f"first {int(time.time()) - 1}\n")
+        rest = waiting.stdout.read()
+    assert waiting.returncode == 0, rest
+    assert len(bucket.scores("second")) == 3
+
+
+def test_a_coordinator_that_is_told_to_go_keeps_its_state_first(bucket: Bucket) -> None:
+    command, settings = bucket.machine("first")
+    (bucket.folder / "first" / "mine.yaml").write_text(SWEEP.replace("'echo", "'sleep 3600; echo"))
+    process = subprocess.Popen(
+        command, **settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    kept = bucket.path / "mine" / "sweep.db.backup"
+    eventually(kept.is_file, seconds=100)
+    process.terminate()
+    assert process.wait() == 130
+    assert not (bucket.path / "mine" / "lease").exists()
+    environment = settings["env"] | {
+        "PROTEIN_TRAIN_DIR": str(bucket.folder / "first" / "protein-state")
+    }
+    ended = [sys.executable, "-m", "launcher", "cancel", "mine", "--yes"]
+    subprocess.run(ended, env=environment, check=True, capture_output=True)
