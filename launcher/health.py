@@ -1,15 +1,19 @@
 """Is everything as it should be? What the environment offers, and the ledger against reality."""
 
+import math
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 from launcher import policy, restore, sweep
+from launcher.budget import spent_usd
 from launcher.config import from_mapping
 from launcher.errors import DamageError, ProteinSkyError
+from launcher.executors.skypilot import readiness
 from launcher.folder import SweepFolder, all_sweeps, find
 from launcher.ports import Phase
 from launcher.state import State
@@ -56,8 +60,24 @@ def environment() -> list[Finding]:
         except PackageNotFoundError:
             hint = f"for {purpose}: pip install 'protein-sky[{extra}]'"
             found.append(Finding("note", package, "not installed", hint))
+    if readiness.installed_version() is not None:
+        found.append(_skypilot())
     found.append(_wandb_access())
     return found
+
+
+def _skypilot() -> Finding:
+    """Whether SkyPilot's version fits, and which clouds its last check found."""
+    try:
+        readiness.check_installed()
+    except ProteinSkyError as error:
+        return Finding("error", "SkyPilot", error.message, error.hint)
+    clouds = readiness.enabled_clouds()
+    if clouds is None:
+        return Finding("ok", "SkyPilot", "its clouds are those of its API server", "sky check")
+    if not clouds:
+        return Finding("note", "SkyPilot", "may use no cloud yet", "sky check")
+    return Finding("ok", "SkyPilot", f"may use {', '.join(clouds)}")
 
 
 def _wandb_access() -> Finding:
@@ -99,7 +119,7 @@ def of_sweep(folder: SweepFolder) -> list[Finding]:
     except ProteinSkyError as error:
         return [Finding("error", folder.name, error.message, error.hint)]
     found = [Finding("ok", folder.name, f"{len(state.trials)} trials, {state.mode}")]
-    return found + list(_differences(folder, state))
+    return [*found, *_differences(folder, state), *_bill(state)]
 
 
 def _differences(folder: SweepFolder, state: State) -> Iterator[Finding]:
@@ -118,6 +138,35 @@ def _differences(folder: SweepFolder, state: State) -> Iterator[Finding]:
     if state.live and not sweep.is_live(folder):
         hint = f"protein-sky resume {folder.name}"
         yield Finding("note", folder.name, "trials run and no coordinator lives", hint)
+
+
+def _bill(state: State) -> Iterator[Finding]:
+    """Hold the dollars of the ledger against SkyPilot's own report."""
+    from launcher.executors.skypilot.costs import bill_of
+
+    config = from_mapping(state.config)
+    jobs = [attempt.job_name for trial in state.ordered for attempt in trial.attempts]
+    if not sweep.is_elsewhere(config) or not jobs:
+        return
+    now = time.time()
+    days = math.ceil((now - state.created_at) / 86_400) + 1
+    try:
+        bill = bill_of(policy.job_prefix(config, state), jobs, days=days)
+    except ProteinSkyError as error:
+        yield Finding("note", "cost", error.message, "sky cost-report")
+        return
+    ours = spent_usd(state, now)
+    text = f"{ours:.2f} USD in the ledger, {bill.usd:.2f} USD of {bill.clusters} clusters"
+    unpriced = f", {bill.unpriced} without a price" if bill.unpriced else ""
+    is_near = abs(ours - bill.usd) <= max(BILL_TOLERANCE_USD, BILL_TOLERANCE * max(ours, bill.usd))
+    hint = "" if is_near else "SkyPilot counts by today's prices: sky cost-report --all"
+    level: Level = "ok" if is_near else "note"
+    yield Finding(level, "cost", f"{text} in SkyPilot's report{unpriced}", hint)
+
+
+BILL_TOLERANCE = 0.25
+BILL_TOLERANCE_USD = 0.05
+"""Prices move, and SkyPilot counts from another second: below these two agree."""
 
 
 def orphans(folder: SweepFolder) -> list[str]:
