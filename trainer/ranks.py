@@ -20,6 +20,14 @@ from trainer.errors import ConfigError, TrainerError
 
 TIMEOUT_SECONDS = 60  # a rank that says nothing for so long is dead
 JOIN_SECONDS = 600  # machines of one job may start minutes apart
+NCCL = {
+    # A collective that times out ends the process, also where it hangs inside a kernel …
+    "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1",
+    # … and where the thread that should notice hangs itself; torch's own is eight minutes.
+    "TORCH_NCCL_HEARTBEAT_TIMEOUT_SEC": "120",
+    "NCCL_DEBUG": "WARN",
+}
+"""Settings of NCCL where the environment has none: a dead node ends the run within minutes."""
 SIOCGIFADDR = 0x8915  # Linux: the address of an interface
 
 
@@ -58,7 +66,10 @@ class Ranks:
         for name in ("MASTER_ADDR", "MASTER_PORT"):
             if not os.environ.get(name):
                 raise ConfigError(f"{place.world} ranks need {name} in the environment")
-        if device.type != "cuda" and "GLOO_SOCKET_IFNAME" not in os.environ:
+        if device.type == "cuda":
+            for name, value in NCCL.items():
+                os.environ.setdefault(name, value)
+        elif "GLOO_SOCKET_IFNAME" not in os.environ:
             interface = interface_towards(os.environ["MASTER_ADDR"])
             if interface:
                 os.environ["GLOO_SOCKET_IFNAME"] = interface
@@ -79,7 +90,7 @@ class Ranks:
                 timeout=datetime.timedelta(seconds=TIMEOUT_SECONDS),
             )
             runs: list[Any] = [None] * place.world
-            dist.all_gather_object(runs, run_id)
+            dist.all_gather_object(runs, run_id)  # also tells that all can talk, before hours pass
         except (RuntimeError, ValueError) as error:  # torch.distributed's derive from RuntimeError
             raise self._lost(error) from error
         if len(set(runs)) > 1:
@@ -143,7 +154,9 @@ class Ranks:
     def _lost(self, error: Exception) -> TrainerError:
         return TrainerError(
             f"rank {self.place.rank} of {self.place.world} lost the others: {error}",
-            hint="look at the first rank that failed; start all ranks again from the checkpoint",
+            hint="look at the first rank that failed; start all ranks again from the checkpoint."
+            " If they never met: NCCL_DEBUG=INFO tells over which interface they try, and"
+            " NCCL_SOCKET_IFNAME or GLOO_SOCKET_IFNAME names another",
         )
 
 

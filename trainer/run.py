@@ -1,8 +1,10 @@
 """One run in its folder: threads, ranks, logs, signals around `train`; the result at the end."""
 
+import math
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -54,7 +56,8 @@ def run(config: Config, *, started: float) -> int:
 class Writer:
     """The run's logs and its progress line; only the first rank writes.
 
-    What earlier attempts cost stands in metrics.jsonl and counts.
+    What earlier attempts cost stands in metrics.jsonl and counts. Dollars are told where the
+    launcher says what the machines of this attempt cost by the hour.
     """
 
     def __init__(self, folder: Path, config: Config, *, first: bool, started: float) -> None:
@@ -63,11 +66,12 @@ class Writer:
         self.total = config.trainer.total_timesteps
         self.started = self.shown = started
         self.first_step: int | None = None
-        self.spent = 0.0
+        self.spent = self.spent_usd = 0.0
+        self.price_usd_per_hour = price(os.environ)
         self.logs: list[output.Log] = []
         if first:
             lines = output.JsonLines(folder / "metrics.jsonl")
-            self.spent = lines.last("cost_seconds")
+            self.spent, self.spent_usd = lines.last("cost_seconds"), lines.last("cost_usd")
             self.logs = [lines, output.wandb_log(as_mapping(config))]
 
     @property
@@ -99,7 +103,11 @@ class Writer:
             log.close(summary, exit_code=exit_code)
 
     def _cost(self) -> dict[str, float]:
-        return {"cost_seconds": self.cost_seconds}
+        if self.price_usd_per_hour is None:
+            return {"cost_seconds": self.cost_seconds}
+        hours = (self.cost_seconds - self.spent) / 3600
+        usd = self.spent_usd + hours * self.price_usd_per_hour
+        return {"cost_seconds": self.cost_seconds, "cost_usd": usd}
 
     def _show(self, step: int, metrics: dict[str, float]) -> None:
         left = max(0, self.total - step) / metrics["steps_per_second"]
@@ -109,6 +117,15 @@ class Writer:
             f"  {metrics['steps_per_second']:,.0f} steps/s  {left:,.0f} s left"
         )
         print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def price(environment: Mapping[str, str]) -> float | None:
+    """What all machines of this run cost by the hour, from PROTEIN_PRICE_USD_PER_HOUR."""
+    try:
+        found = float(environment.get("PROTEIN_PRICE_USD_PER_HOUR") or "nan")
+    except ValueError:
+        return None
+    return found if math.isfinite(found) and found > 0 else None
 
 
 def use_threads() -> None:

@@ -64,6 +64,11 @@ def test_whole_numbers_round_what_an_optimizer_hands_out():
     assert config("trainer.batch_size=131.6").trainer.batch_size == 132
 
 
+def test_the_learning_rate_may_stand_with_the_optimiser_or_beside_it():
+    nested = config("trainer.optimizer.learning_rate=0.02", "trainer.optimizer.type=sgd")
+    assert (nested.trainer.learning_rate, nested.trainer.optimizer.type) == (0.02, "sgd")
+
+
 def test_environment_arguments_pass_through():
     assert config("env.kwargs.map_name=8x8", "env.kwargs.slippery=false").env.kwargs == {
         "map_name": "8x8",

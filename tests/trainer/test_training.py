@@ -1,6 +1,7 @@
 """Whole runs in this process: they learn, end as they should, and go on where they stopped."""
 
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -127,6 +128,37 @@ def test_the_cost_of_all_attempts_is_added_up(train):
     before = result(folder)["cost_seconds"]
     train("trainer.total_timesteps=128")
     assert result(folder)["cost_seconds"] > before
+
+
+def test_dollars_are_those_of_each_attempts_own_price(train, monkeypatch):
+    monkeypatch.setenv("PROTEIN_PRICE_USD_PER_HOUR", "36")
+    _, folder = train("trainer.total_timesteps=64")
+    first = result(folder)
+    assert first["metrics"]["cost_usd"] == pytest.approx(first["cost_seconds"] / 100, rel=0.01)
+    last = metrics(folder)[-1]
+    monkeypatch.setenv("PROTEIN_PRICE_USD_PER_HOUR", "3.6")
+    train("trainer.total_timesteps=128")
+    second = result(folder)
+    seconds = second["cost_seconds"] - last["cost_seconds"]
+    dollars = second["metrics"]["cost_usd"] - last["cost_usd"]
+    assert dollars == pytest.approx(seconds / 1000, rel=0.01)
+
+
+@pytest.mark.parametrize("price", ["", "0", "-1", "nan", "much"])
+def test_without_a_price_there_are_no_dollars(train, monkeypatch, price):
+    monkeypatch.setenv("PROTEIN_PRICE_USD_PER_HOUR", price)
+    _, folder = train("trainer.total_timesteps=64")
+    assert "cost_usd" not in result(folder)["metrics"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+@pytest.mark.filterwarnings("default")
+def test_compiled_arithmetic_learns_the_same(train):
+    runs = [train(f"trainer.compile={c}", folder=c)[1] for c in ("false", "true")]
+    losses = [result(folder)["metrics"]["losses/value_loss"] for folder in runs]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
 def test_a_finished_run_that_is_started_again_only_scores_again(train):
