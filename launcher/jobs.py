@@ -50,9 +50,11 @@ def _environment(
     wandb = wandb_environment.variables(
         config, state, trial, attempt, run_dir, wandb_sweep_id=wandb_sweep_id
     )
+    price = trial.attempt.price_usd_per_hour if trial.attempt is not None else 0.0
     return {
         **{key: _text(value) for key, value in config.task.envs.items()},
         **wandb,
+        **({"PROTEIN_PRICE_USD_PER_HOUR": repr(price)} if price else {}),
         **{variable(key): _text(v) for key, v in trial.params.items()},
         "PROTEIN_PARAMS": str(run_dir / "params.json"),
         "PROTEIN_RUN_ID": trial.run_id,
