@@ -80,8 +80,7 @@ def task_of(folder: Path, config: SweepConfig, mounts: Mapping[str, Any]) -> dic
         if "protein-sky" in task.setup or "protein_sky" in task.setup:
             built = wheel.build(folder / "wheels").resolve()
             made["file_mounts"][f"{WHEELS}/{built.name}"] = str(built)
-            links = f'export PIP_FIND_LINKS="$HOME{WHEELS[1:]}" UV_FIND_LINKS="$HOME{WHEELS[1:]}"'
-            made["setup"] = f"{links}\n{task.setup}"
+            made["setup"] = f"{_pinned(built)}\n{task.setup}"
     for key in ("volumes", "config"):
         if value := getattr(task, key):
             made[key] = value
@@ -125,6 +124,20 @@ def price_of(folder: Path, config: SweepConfig) -> Price:
     if folder.is_dir():
         write_atomic(path, json.dumps({"asked": asked, "price": found.to_mapping()}))
     return found
+
+
+def _pinned(built: Path) -> str:
+    """Return the bash after which pip and uv take `protein-sky` from our wheel, and no other.
+
+    Its version has our hash in it, which no registry can have: a stranger's higher version under
+    our name would win otherwise.
+    """
+    home, version = f"$HOME{WHEELS[1:]}", built.name.split("-")[1]
+    return f"""\
+export PIP_FIND_LINKS="{home}" UV_FIND_LINKS="{home}"
+echo 'protein-sky=={version}' >"{home}/{version}.txt"
+export PIP_CONSTRAINT="{home}/{version}.txt${{PIP_CONSTRAINT:+ $PIP_CONSTRAINT}}"
+export UV_CONSTRAINT="{home}/{version}.txt${{UV_CONSTRAINT:+ $UV_CONSTRAINT}}\""""
 
 
 def _storage(where: str | None) -> tuple[str | None, dict[str, Any]]:
