@@ -13,6 +13,7 @@ from tests.launcher.builders import a_config, a_state, succeeded
 
 def skypilot(monkeypatch: pytest.MonkeyPatch, found: str, clouds: list[str] | None) -> Finding:
     monkeypatch.setattr(readiness, "version", lambda _name: found)
+    monkeypatch.setattr(readiness, "_check_not_hidden", lambda: None)
     monkeypatch.setattr(readiness, "enabled_clouds", lambda: clouds)
     return health._skypilot()
 

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 from launcher.errors import UsageError
@@ -44,7 +45,21 @@ def check_installed() -> str:
     if parts >= NEWEST:
         wanted = ".".join(map(str, NEWEST[:2]))
         raise UsageError(f"SkyPilot {found}: only versions before {wanted} are known", hint=INSTALL)
+    _check_not_hidden()
     return found
+
+
+def _check_not_hidden() -> None:
+    """Raise UsageError where another `sky` would be imported: one of the folder where we are."""
+    spec = find_spec("sky")
+    origin = None if spec is None else spec.origin
+    if origin is None or not (Path(origin).parent / "skylet").is_dir():
+        places = spec.submodule_search_locations if spec is not None else None
+        where = origin or next(iter(places or ()), "a folder")
+        raise UsageError(
+            f"`import sky` would find {where} in SkyPilot's place",
+            hint="start protein-sky from another folder, or call that one something else",
+        )
 
 
 def enabled_clouds(environ: Mapping[str, str] = os.environ) -> list[str] | None:

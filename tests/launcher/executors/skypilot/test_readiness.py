@@ -1,6 +1,9 @@
 """Whether SkyPilot can be used is told before anything starts, with what mends it."""
 
 import sqlite3
+import subprocess
+import sys
+from importlib.util import spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,43 @@ AWS credentials are not set. Run the following commands:
       $ aws configure list  # Ensure that this shows identity is set.
     For more info: https://docs.aws.amazon.com/
     Details: `aws sts get-caller-identity` failed"""
+
+
+@pytest.fixture(autouse=True)
+def in_its_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """SkyPilot's package is where it should be, whether or not it is installed here."""
+    a_package(tmp_path / "site" / "sky", monkeypatch, has_skylet=True)
+
+
+def a_package(folder: Path, monkeypatch: pytest.MonkeyPatch, *, has_skylet: bool) -> None:
+    (folder / "skylet" if has_skylet else folder).mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    spec = spec_from_file_location("sky", folder / "__init__.py")
+    monkeypatch.setattr(readiness, "find_spec", lambda _name: spec)
+
+
+def test_another_package_in_skypilot_s_place_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readiness, "version", lambda _name: "0.14.1")
+    a_package(tmp_path / "mine" / "sky", monkeypatch, has_skylet=False)
+    with pytest.raises(UsageError, match="mine/sky"):
+        readiness.check_installed()
+
+
+def test_a_folder_without_code_does_not_hide_skypilot(tmp_path: Path) -> None:
+    (tmp_path / "sky").mkdir()  # as in a checkout of ours: templates only
+    code = "from importlib.util import find_spec; print(find_spec('sky').origin)"
+    site = tmp_path / "site"
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.strip() == str(site / "sky" / "__init__.py")
 
 
 @pytest.mark.parametrize("found", ["0.14.1", "0.14.2", "0.14.9.post1"])
