@@ -150,8 +150,8 @@ def _decide_active(config: SweepConfig, state: State, offer: Offer, now: float) 
     rate = _failure_rate_over_limit(config, state)
     if rate:
         return Pause(rate)
-    if not state.num_open and not state.queue and len(state.trials) >= total_trials(config):
-        return End(EndReason.COMPLETED)
+    if not state.num_open and len(state.trials) >= total_trials(config):
+        return End(EndReason.COMPLETED)  # what is still queued waits for `extend`
     start = _next_start(config, state, offer, now)
     if start is None:
         return Wait(_next_deadline(config, state, now))

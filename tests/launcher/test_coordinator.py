@@ -13,6 +13,7 @@ from launcher import inbox
 from launcher.budget import Offer
 from launcher.config import SweepConfig
 from launcher.coordinator import Coordinator, World
+from launcher.edits import extended
 from launcher.errors import ExecutorError
 from launcher.events import (
     CancelRequested,
@@ -24,6 +25,7 @@ from launcher.events import (
     ResumeRequested,
     StopRequested,
     SweepCreated,
+    SweepEdited,
     TrialRetried,
 )
 from launcher.executors.simulated import (
@@ -40,7 +42,7 @@ from launcher.objectives import front
 from launcher.optimizer import ask, observation
 from launcher.ports import Job, Outcome, Result, Run
 from launcher.state import Mode, State, TrialState, apply, fold
-from tests.launcher.builders import a_config
+from tests.launcher.builders import PARAMS, a_config
 
 Script = Callable[[Job], SimulatedRun]
 
@@ -426,3 +428,16 @@ def test_trouble_with_the_executor_is_told_when_it_begins_and_when_it_is_over(
         "jobs cannot be looked at now: SkyPilot does not answer",
         "jobs can be looked at again",
     ]
+
+
+def test_parameters_enqueued_beyond_the_total_do_not_keep_a_sweep_from_its_end(
+    lab: Callable[..., Lab],
+) -> None:
+    sweep = lab(trials=2)
+    asked = [ParamsEnqueued(str(number), dict(PARAMS)) for number in range(3)]
+    state = sweep.ask_for(*asked).run()
+    assert (state.end, len(state.trials)) == (EndReason.COMPLETED, 2)
+    assert [item.command_id for item in state.queue] == ["2"]
+    longer = extended(sweep.config, trials=3).to_mapping()
+    state = sweep.ask_for(SweepEdited(longer, "", "more"), ResumeRequested("on")).run()
+    assert (len(state.trials), state.queue) == (3, ())
