@@ -187,6 +187,7 @@ class Problem(StrEnum):
     NO_CAPACITY = "no capacity"
     REFUSED = "refused"  # credentials, quota, policy, a task that cannot be: asking again is idle
     GONE = "gone"  # there is no such cluster, or it does not answer
+    FORGOTTEN = "forgotten"  # SkyPilot knows nothing of the request, done or not
     CANCELLED = "cancelled"
     TROUBLE = "trouble"  # anything that may be better later
 

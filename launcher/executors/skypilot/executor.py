@@ -289,19 +289,41 @@ class SkyPilotExecutor:
                     seen = self._queues.seen(cluster, entry.job_id)
                     self._close(entry, outcomes.gone(entry, seen, self._now()))
         placed = [entry for entry in self._ledger.open() if entry.job_id is not None]
-        self._queues.ask({entry.cluster for entry in placed})
+        self._queues.ask({entry.cluster for entry in (*placed, *self._unheard())})
         for entry in placed:
             self._follow(entry)
 
     def _find_unheard(self) -> None:
         """Look for requests that we meant to send, when nobody remembers whether we did."""
-        for entry in list(self._ledger.open()):
-            if entry.request_id is not None or entry.name in self._waiting:
-                continue
+        for entry in self._unheard():
             if request_id := self._sky.find(entry.name):
                 self._put(entry, request_id=request_id)
+            elif seen := self._queues.named(entry.cluster, PREFIX + entry.name):
+                self._take_place(entry, Placed(seen.job_id, seen.price_usd_per_hour))
             elif self._now() - entry.asked_at > UNHEARD_SECONDS:
-                self._close(entry, Outcome(Phase.LOST, detail="SkyPilot never heard of it"))
+                self._give_up(entry)
+
+    def _unheard(self) -> list[Entry]:
+        return [
+            entry
+            for entry in self._ledger.open()
+            if entry.request_id is None and entry.job_id is None and entry.name not in self._waiting
+        ]
+
+    def _give_up(self, entry: Entry) -> None:
+        """Ask for a job of which nobody knows again, or call it lost if we have forgotten it too.
+
+        Its queue must have been seen without it first, unless it would be the first there.
+        """
+        is_sure = entry.cluster is not None or self._queues.is_known(None, entry.asked_at)
+        job = self._jobs.get(entry.name)
+        if entry.is_cancelled:
+            self._close(entry, Outcome(Phase.KILLED, ended_at=self._now(), detail="cancelled"))
+        elif job is None:
+            self._close(entry, Outcome(Phase.LOST, detail="SkyPilot never heard of it"))
+        elif is_sure:
+            again = self._put(entry, asked_at=self._now())
+            self._start(again, self._call(job, entry.cluster, is_cold=True))
 
     def _take_places(self) -> None:
         """Learn where jobs have been placed, or why they have not."""
@@ -313,6 +335,9 @@ class SkyPilotExecutor:
         for name, answer in self._answered(asked).items():
             entry = self._ledger.get(name)
             assert entry is not None
+            if answer.problem is Problem.FORGOTTEN:
+                self._put(entry, request_id=None, asked_at=self._now())
+                continue
             job = self._jobs.pop(name, None)
             if isinstance(answer.value, Placed):
                 self._take_place(entry, answer.value)
@@ -326,6 +351,7 @@ class SkyPilotExecutor:
                     self._down(entry.cluster)  # half a cluster may be there
 
     def _take_place(self, entry: Entry, place: Placed) -> None:
+        self._jobs.pop(entry.name, None)
         placed = self._put(
             entry,
             job_id=place.job_id,
@@ -360,6 +386,10 @@ class SkyPilotExecutor:
             return
         said = self._returns.bring(entry)
         if said is None:
+            return
+        first = self._queues.named(entry.cluster, PREFIX + entry.name)
+        if said.is_again and first is not None and first.job_id != entry.job_id:
+            self._put(entry, job_id=first.job_id)  # the start that counts
             return
         self._close(entry, outcomes.ended(entry, job, said, self._now()))
         if self._settings.placing == "cluster_per_trial" and entry.cluster:

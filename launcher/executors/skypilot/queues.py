@@ -21,6 +21,8 @@ class _Look:
     took_seconds: float = 0.0
     jobs: tuple[SkyJob, ...] = ()
     is_known: bool = False
+    is_answered: bool = False  # known, or refused
+    known_at: float = NEVER  # when the list that was seen last had been asked for
 
 
 class Queues:
@@ -43,8 +45,8 @@ class Queues:
 
     @property
     def is_settled(self) -> bool:
-        """Whether every list that was asked for has been seen once, and no cluster is suspected."""
-        return all(look.is_known for look in self._looks.values()) and not self._suspects
+        """Whether every list that was asked for was answered once, and no census is under way."""
+        return all(look.is_answered for look in self._looks.values()) and self._census is None
 
     def ask(self, clusters: set[str | None]) -> None:
         """Ask for the lists of these, where it is time."""
@@ -69,8 +71,9 @@ class Queues:
             if look.request_id is None or (answer := answers.get(look.request_id)) is None:
                 continue
             look.request_id, look.took_seconds = None, self._now() - look.asked_at
+            look.is_answered = True
             if answer.problem is None:
-                look.jobs, look.is_known = answer.value, True
+                look.jobs, look.is_known, look.known_at = answer.value, True, look.asked_at
                 self._suspects.discard(cluster or "")
             elif cluster is not None:
                 self._suspects.add(cluster)
@@ -92,6 +95,17 @@ class Queues:
         """Return a job as its list last showed it."""
         look = self._looks.get(cluster)
         return next((job for job in look.jobs if job.job_id == job_id), None) if look else None
+
+    def named(self, cluster: str | None, name: str) -> SkyJob | None:
+        """Return the first job of a name in a list."""
+        look = self._looks.get(cluster)
+        found = [job for job in look.jobs if job.name == name] if look else []
+        return min(found, key=lambda job: job.job_id, default=None)
+
+    def is_known(self, cluster: str | None, since: float) -> bool:
+        """Whether a list that was asked for after `since` has been seen."""
+        look = self._looks.get(cluster)
+        return look is not None and look.is_known and look.known_at > since
 
     def jobs(self) -> Iterator[tuple[str | None, SkyJob]]:
         """Give every job that the lists show, and where."""

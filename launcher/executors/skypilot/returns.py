@@ -51,7 +51,8 @@ class Returns:
         log = "" if fetch.future.exception() is not None else fetch.future.result()
         said = wrapping.printed(log, entry.name)
         try:
-            _keep(entry, said)
+            if not said.is_again:
+                _keep(entry, said)
         except OSError as error:
             raise ExecutorError(f"the disk refuses what {entry.name} left: {error}") from error
         del self._fetches[entry.name]

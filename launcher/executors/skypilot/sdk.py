@@ -133,7 +133,7 @@ class RealSky:
         for request_id in request_ids:
             record = known.get(request_id)
             if record is None:
-                found[request_id] = Answer(problem=Problem.GONE, detail="SkyPilot forgot it")
+                found[request_id] = Answer(problem=Problem.FORGOTTEN)
             elif record.status in ("SUCCEEDED", "FAILED", "CANCELLED"):
                 found[request_id] = self._answer(request_id, record.name)
         return found

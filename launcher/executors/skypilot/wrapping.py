@@ -48,6 +48,7 @@ class Printed:
     started_at: float | None = None
     ended_at: float | None = None
     files: bytes = b""
+    is_again: bool = False  # it had been started there before, and did nothing
 
 
 def run_section(job: Job, *, storage: str | None, is_guarded: bool) -> str:
@@ -106,11 +107,14 @@ def printed(log: str, job_name: str) -> Printed:
     lines: list[str] = []
     chunks: list[str] = []
     end: Mapping[str, Any] = {}
+    is_again = False
     for raw in log.splitlines():
         line = _PREFIX.sub("", trainlog.plain(raw), count=1)
         mark = _MARK.search(line)
         if mark is None:
             lines.append(line)
+        elif mark[1] == "AGAIN":
+            is_again = mark[2] == job_name
         elif mark[1] == "FILES":
             chunks.append(mark[2])
         elif mark[1] == "END":
@@ -124,6 +128,7 @@ def printed(log: str, job_name: str) -> Printed:
         started_at=_number(end.get("began")),
         ended_at=_number(end.get("ended")),
         files=_decoded("".join(chunks)),
+        is_again=is_again and not end,
     )
 
 

@@ -249,13 +249,14 @@ class FakeSky:
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
         self.faults: list[str] = []
+        self.is_deaf = False
 
     def ask(self, call: Call) -> str:
         with self.cloud.lock:
             fault = self.faults.pop(0) if self.faults else ""
             if fault == "refused":
                 raise ExecutorError("SkyPilot cannot be asked: refused")
-            request_id = f"request-{len(self.cloud.requests) + 1}"
+            request_id = f"request-{len(self.cloud.calls) + 1}"
             self.cloud.requests[request_id] = call
             self.cloud.calls.append(call)
             if fault == "lost answer":
@@ -263,11 +264,19 @@ class FakeSky:
             return request_id
 
     def answers(self, request_ids: Sequence[str]) -> Mapping[str, Answer]:
+        if self.is_deaf:
+            raise ExecutorError("SkyPilot cannot be asked for answers: timed out")
         with self.cloud.lock:
             found = {i: self.cloud.answered[i] for i in request_ids if i in self.cloud.answered}
             self.cloud.work_off()
             unknown = [i for i in request_ids if i not in self.cloud.requests]
-            return found | dict.fromkeys(unknown, Answer(problem=Problem.GONE, detail="forgotten"))
+            return found | dict.fromkeys(unknown, Answer(problem=Problem.FORGOTTEN))
+
+    def restart(self) -> None:
+        """Forget all requests, done or not, as a server does that starts anew."""
+        with self.cloud.lock:
+            self.cloud.requests.clear()
+            self.cloud.answered.clear()
 
     def find(self, name: str) -> str | None:
         with self.cloud.lock:

@@ -1,10 +1,14 @@
 """The executor on SkyPilot, in all three ways to place a job, over a SkyPilot of our own."""
 
+import contextlib
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from launcher.errors import ExecutorError
 from launcher.executors.skypilot.calls import (
@@ -55,10 +59,14 @@ class SkyCluster(Cluster):
     def starts(self, job: Job) -> int:
         def counted() -> int:
             self.executor().poll([job.name])
-            pattern = f"cloud/machines/*/.protein-sky/runs/{job.run_id}/starts"
-            return sum(len(f.read_text().splitlines()) for f in self.folder.glob(pattern))
+            return len(list(self.started(job)))
 
         return eventually(counted)
+
+    def started(self, job: Job) -> Iterator[str]:
+        """A line for each start of the job's program, on any machine."""
+        for file in self.folder.glob(f"cloud/machines/*/.protein-sky/runs/{job.run_id}/starts"):
+            yield from file.read_text().splitlines()
 
     def received(self, job: Job) -> tuple[Sequence[str], Mapping[str, str]]:
         arguments = (job.run_dir / "arguments").read_bytes().split(b"\0")[:-1]
@@ -144,6 +152,94 @@ def test_an_intent_that_skypilot_never_heard_of_is_lost_after_a_while(cluster: S
     assert other.poll([job.name])[job.name].phase is Phase.PENDING
     cluster.cloud.clock += 121
     assert other.poll([job.name])[job.name].phase is Phase.LOST
+
+
+def test_a_server_that_starts_anew_has_the_job_all_the_same(cluster: SkyCluster) -> None:
+    executor, job = cluster.executor(), cluster.job("exit 4")
+    executor.submit(job)
+    cluster.cloud.work_off()  # it was started, and nobody was told
+    FakeSky(cluster.cloud).restart()
+    assert until_over(executor, job.name).exit_code == 4
+    assert cluster.starts(job) == 1
+
+
+def test_a_request_that_a_server_lost_undone_is_sent_again(cluster: SkyCluster) -> None:
+    executor, job = cluster.executor(), cluster.job("exit 4")
+    executor.submit(job)
+    FakeSky(cluster.cloud).restart()
+    while not (outcome := executor.poll([job.name])[job.name]).is_over:
+        cluster.cloud.clock += 10
+    assert outcome.exit_code == 4
+    assert cluster.starts(job) == 1
+
+
+def test_of_two_starts_on_one_cluster_the_first_counts(warm: SkyCluster) -> None:
+    executor, job = warm.executor(), warm.job("sleep 0.2; exit 4")
+    executor.submit(job)
+    warm.cloud.work_off()
+    warm.starts(job)
+    warm.cloud.do(next(iter(warm.cloud.requests.values())))
+    entry = executor._ledger.get(job.name)
+    assert entry is not None
+    executor._put(entry, request_id="of the second", job_id=2)
+    assert until_over(executor, job.name).exit_code == 4
+    assert warm.starts(job) == 1
+
+
+@given(
+    faults=st.lists(
+        st.sampled_from(["", "", "", "refused", "lost answer", "restart", "deaf"]), max_size=12
+    ),
+    placing=st.sampled_from(["managed_jobs", "reused_clusters", "cluster_per_trial"]),
+)
+@settings(max_examples=25)
+def test_whatever_fails_on_the_way_each_job_runs_once(faults: list[str], placing: Placing) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        cluster = SkyCluster(Path(folder), placing)
+        cluster.settings = replace(cluster.settings, workers=2, launches=2)
+        jobs = [cluster.job(f"exit {code}", f"r{code}") for code in (0, 3, 4)]
+        trouble = Trouble(cluster, jobs, list(faults))
+        try:
+            eventually(trouble.step, seconds=60)
+            for job, code in zip(jobs, (0, 3, 4), strict=True):
+                outcome, starts = trouble.outcomes[job.name], len(list(cluster.started(job)))
+                was_refused = outcome.cause is Cause.LAUNCH_ERROR
+                assert (outcome.exit_code, starts) == ((None, 0) if was_refused else (code, 1))
+        finally:
+            cluster.cloud.clean()
+
+
+class Trouble:
+    """A coordinator of three jobs, and what goes wrong around it step by step."""
+
+    def __init__(self, cluster: SkyCluster, jobs: list[Job], faults: list[str]) -> None:
+        self.cluster, self.jobs, self.faults = cluster, jobs, faults
+        self.sky = FakeSky(cluster.cloud)
+        self.executor = SkyPilotExecutor(
+            cluster.folder, self.sky, cluster.settings, now=cluster.cloud.now
+        )
+        self.submitted: set[str] = set()
+        self.outcomes: dict[str, Outcome] = {}
+
+    def step(self) -> bool:
+        """One turn of the coordinator; whether all is over."""
+        fault = self.faults.pop(0) if self.faults else ""
+        if fault == "restart":
+            self.sky.restart()
+        elif fault in ("refused", "lost answer"):
+            self.sky.faults.append(fault)
+        self.sky.is_deaf = fault == "deaf"
+        for job in self.jobs:
+            with contextlib.suppress(ExecutorError):
+                if job.name not in self.submitted:
+                    self.executor.submit(job)
+                    self.submitted.add(job.name)
+        with contextlib.suppress(ExecutorError):
+            self.outcomes |= self.executor.poll([job.name for job in self.jobs])
+        self.sky.is_deaf = False
+        self.cluster.cloud.clock += 5
+        ends = [o for o in self.outcomes.values() if o.is_over and o.phase is not Phase.ABSENT]
+        return len(ends) == len(self.jobs)
 
 
 # --- what SkyPilot answers to a launch -----------------------------------------------------------
