@@ -3,7 +3,8 @@
 TrainerError                  exit code 1
 ├── ConfigError               2   the config file, an override or the machine does not fit
 ├── DivergedError             3   the loss is no longer a number: these parameters do not train
-└── InterruptedRunError       75  a signal came, the checkpoint is written: start again
+├── InterruptedRunError       75  a signal came, the checkpoint is written: start again
+└── LostRanksError            75  the other machines are gone: start all again, from the checkpoint
 """
 
 from collections.abc import Sequence
@@ -57,5 +58,11 @@ class DivergedError(TrainerError):
 
 class InterruptedRunError(TrainerError):
     """A signal came, the checkpoint is written: start again."""
+
+    exit_code = 75
+
+
+class LostRanksError(TrainerError):
+    """The other ranks are gone; what ended them is told by them, or was no fault of the run."""
 
     exit_code = 75

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from types import FrameType
 
 from trainer.config import Config
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, LostRanksError
 from trainer.ranks import Place, find_place
 
 
@@ -37,7 +37,7 @@ def places(count: int, node: Place) -> list[Place]:
 
 
 def run_processes(count: int, arguments: Sequence[str]) -> int:
-    """Runs the program in `count` ranks; the exit code is that of the first which fails, else 0.
+    """Runs the program in `count` ranks; returns their common exit code, see `exit_code`.
 
     SIGTERM and SIGUSR1 are passed on to all of them.
     """
@@ -55,10 +55,18 @@ def run_processes(count: int, arguments: Sequence[str]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, pass_on)
-    codes = [process.wait() for process in processes]
+    return exit_code([process.wait() for process in processes])
+
+
+def exit_code(codes: Sequence[int]) -> int:
+    """What the ranks of a machine say together: 0 if all went well.
+
+    A rank that was killed, or that failed by itself, says more than those that lost it.
+    """
+    if any(code < 0 for code in codes):
+        return 1
     failed = [code for code in codes if code]
-    # What killed a rank says more than that the others lost it.
-    return next((1 for code in failed if code < 0), failed[0] if failed else 0)
+    return next((code for code in failed if code != LostRanksError.exit_code), max(codes))
 
 
 def rank_variables(ranks: Sequence[Place], node: Place) -> list[dict[str, str]]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from trainer.envs.base import Share
-from trainer.errors import ConfigError, TrainerError
+from trainer.errors import ConfigError, LostRanksError, TrainerError
 
 TIMEOUT_SECONDS = 60  # a rank that says nothing for so long is dead
 JOIN_SECONDS = 600  # machines of one job may start minutes apart
@@ -151,8 +151,8 @@ class Ranks:
             if dist.is_initialized():
                 dist.destroy_process_group()
 
-    def _lost(self, error: Exception) -> TrainerError:
-        return TrainerError(
+    def _lost(self, error: Exception) -> LostRanksError:
+        return LostRanksError(
             f"rank {self.place.rank} of {self.place.world} lost the others: {error}",
             hint="look at the first rank that failed; start all ranks again from the checkpoint."
             " If they never met: NCCL_DEBUG=INFO tells over which interface they try, and"

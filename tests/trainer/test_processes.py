@@ -2,7 +2,7 @@ import pytest
 
 from tests.trainer.training import config
 from trainer.errors import ConfigError
-from trainer.processes import count_processes, places, rank_variables
+from trainer.processes import count_processes, exit_code, places, rank_variables
 from trainer.ranks import Place
 
 
@@ -42,3 +42,18 @@ def test_several_machines_must_be_told_where_to_meet(monkeypatch):
     monkeypatch.delenv("MASTER_PORT", raising=False)
     with pytest.raises(ConfigError, match="MASTER_PORT"):
         rank_variables(places(2, Place(0, 2)), Place(0, 2))
+
+
+@pytest.mark.parametrize(
+    ("codes", "together"),
+    [
+        ([0, 0], 0),
+        ([75, 75], 75),
+        ([75, 3], 3),
+        ([75, -9], 1),
+        ([2, 75], 2),
+        ([0, 75], 75),
+    ],
+)
+def test_who_failed_says_more_than_who_lost_it(codes, together):
+    assert exit_code(codes) == together
