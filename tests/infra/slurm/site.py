@@ -318,7 +318,7 @@ def _environment(root: Path, api_port: int) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "SKYPILOT_API_SERVER_LOCAL_PORT": str(api_port),
         "SKYPILOT_DISABLE_USAGE_COLLECTION": "1",
-        "SKYPILOT_DISABLE_LOCAL_API_SERVER": "1",  # else a client starts one, outside, for a dead one
+        "SKYPILOT_DISABLE_LOCAL_API_SERVER": "1",  # a client would start one, outside
         "SLURM_CONF": str(root / "etc" / "slurm.conf"),
         "TMPDIR": str(root / "tmp"),
     }
