@@ -37,7 +37,12 @@ _OPTIONS: tuple[Decorator, ...] = (
     _flag("--name", sets="name", help="Name of the sweep; default: the file's `name`, or its own."),
     _flag("--cloud", sets="execution.cloud", help="Where trials run: local, simulated, a cloud."),
     _flag("--region", sets="execution.region", is_text=True, help="Where in the cloud."),
-    _flag("--infra", sets="execution.infra", is_text=True, help="Cloud and place: aws/us-east-1, k8s/ctx."),
+    _flag(
+        "--infra",
+        sets="execution.infra",
+        is_text=True,
+        help="Cloud and place: aws/us-east-1, k8s/ctx.",
+    ),
     _flag("--gpus", sets="execution.gpus", is_text=True, help="Of one machine, such as A10G:1."),
     _flag("--nodes", sets="task.num_nodes", type=_COUNT, help="Machines of one trial."),
     _flag(
