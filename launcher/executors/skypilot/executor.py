@@ -382,6 +382,9 @@ class SkyPilotExecutor:
         if entry.is_cancelled and self._now() - asked_at > ASK_AGAIN_SECONDS:
             self._end(entry)
         job = self._queues.seen(entry.cluster, entry.job_id)
+        if job is not None and job.price_usd_per_hour not in (None, entry.price_usd_per_hour):
+            # of a managed job, and told only as long as its machines are there
+            entry = self._put(entry, price_usd_per_hour=job.price_usd_per_hour)
         if job is None or not job.status.is_over:
             return
         said = self._returns.bring(entry)

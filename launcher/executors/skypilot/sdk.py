@@ -77,7 +77,7 @@ _MANAGED_FIELDS = (
     "end_at",
     "recovery_count",
     "failure_reason",
-    "cluster_resources",
+    "cluster_resources_full",
     "cloud",
     "region",
     "zone",
@@ -106,8 +106,8 @@ _REFUSED = (
     "ValueError",
 )
 _GONE = ("ClusterDoesNotExist", "ClusterNotUpError", "CommandError", "FetchClusterInfoError")
-# "1x[Spot](cpus=4, mem=16, gpus=A10G:1, type=g5.xlarge, ...)"
-_MACHINES = re.compile(r"(?P<nodes>\d+)x(?P<spot>\[[Ss]pot\])?.*?\btype=(?P<type>[\w.\-]+)")
+# "1x[spot](gpus=A10G:1, cpus=4, mem=16, g5.xlarge, disk=256)"
+_MACHINES = re.compile(r"(?P<nodes>\d+)x(?P<spot>\[spot\])?\((?:[^=]+=[^,]+, )*(?P<type>[^=,]+), ")
 
 
 class RealSky:
@@ -295,7 +295,7 @@ def _managed_job(record: Any) -> SkyJob:
 
 def _managed_price(record: Mapping[str, Any]) -> float | None:
     """Return what a managed job's machines cost by today's catalogue; None: it cannot be told."""
-    machines = _MACHINES.match(str(record.get("cluster_resources") or ""))
+    machines = _MACHINES.match(str(record.get("cluster_resources_full") or ""))
     cloud = record.get("cloud")
     if machines is None or not cloud or cloud == "-":
         return None

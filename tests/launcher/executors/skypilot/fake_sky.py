@@ -189,8 +189,15 @@ class Cloud:
         task = next(iter(machine.tasks.values()))
         job = task.seen(self.now())
         status = Status.BROKEN if machine.is_lost else job.status
+        price = None if status.is_over else 1.0  # as SkyPilot tells it: of machines that are there
         return SkyJob(
-            job_id, name, status, job.submitted_at, job.started_at, job.ended_at or self.clock
+            job_id,
+            name,
+            status,
+            job.submitted_at,
+            job.started_at,
+            job.ended_at or self.clock,
+            price_usd_per_hour=price,
         )
 
     def end(self, task: Task) -> None:

@@ -314,6 +314,15 @@ def test_a_warm_cluster_is_paid_since_its_last_job(warm: SkyCluster) -> None:
     assert first.held_since <= first.started_at
 
 
+def test_a_managed_job_costs_what_its_machines_did_while_they_were_there(tmp_path: Path) -> None:
+    cluster = SkyCluster(tmp_path, "managed_jobs")
+    executor = cluster.executor()
+    executor.submit(cluster.job("hang", "a"))
+    eventually(lambda: executor.poll(["a-1"])["a-1"].phase is Phase.RUNNING)
+    cluster.cloud.clean()
+    assert until_over(executor, "a-1").price_usd_per_hour == 1.0
+
+
 def test_no_machine_is_left_after_release(warm: SkyCluster) -> None:
     executor = warm.executor()
     for run_id in ("a", "b"):
