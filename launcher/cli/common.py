@@ -1,5 +1,6 @@
 """What several commands need."""
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ def console() -> "Console":
     """Return the terminal, or whatever stdout is."""
     from rich.console import Console
 
-    return Console(highlight=False)
+    return Console(highlight=False, file=sys.stdout)  # this one, also while SkyPilot is kept quiet
 
 
 def document(folder: "SweepFolder") -> dict[str, Any]:
