@@ -25,9 +25,11 @@ def initial_row(
     taken: Float[Array, "k d"],
     allowed: Callable[[Float[Array, "m d"]], NDArray[np.bool_]],
     rng: np.random.Generator,
+    log_p: Callable[[Float[Array, "m d"]], Float[Array, " m"]] | None = None,
 ) -> Float[Array, " d"]:
     """Give the next row of a space-filling design beside the rows taken.
 
+    With `log_p`, the logarithm of how likely rows are to succeed, likely ones are preferred.
     ValueError if none of many rows is allowed.
     """
     if len(taken) == 0 and allowed(encoding.center[None])[0]:
@@ -36,7 +38,8 @@ def initial_row(
         pool = encoding.snap(from_prior(encoding, stratified(size, encoding.dimension, rng)))
         pool = pool[allowed(pool)]
         if len(pool):
-            row: Array = pool[np.argmin(crowding(encoding, pool, taken))]
+            doubt = 0.0 if log_p is None else -log_p(pool)
+            row: Array = pool[np.argmin(crowding(encoding, pool, taken) + doubt)]
             return row
     raise ValueError(f"none of {17 * _POOL} parameters is accepted by the constraint")
 

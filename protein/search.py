@@ -85,8 +85,9 @@ def search(
     if surrogates.log_cost is not None and trade > 1.0:
         floor = float(pool.worth.max()) - np.log(trade)
         thrift = Thrift(acquisition, surrogates.log_cost, floor)
-        cheap = Pool(pool.U, thrift.of(pool.U, pool.worth))
-        pool = _refine(encoding, cheap, thrift, new, share, rng)
+        pool = Pool(pool.U, thrift.of(pool.U, pool.worth))
+        if share == 1:
+            pool = _refine(encoding, pool, thrift, new, share, rng)
     return pool.best
 
 

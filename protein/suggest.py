@@ -27,6 +27,7 @@ Array = NDArray[np.float64]
 Constraint = Callable[[Mapping[str, Value]], bool]
 
 _MODEL_NEEDS = 2  # successes before a model says more than a space-filling design
+_BLIND = 0.5  # share of trials that fill the space while the model predicts scores worse than none
 
 
 @dataclass(slots=True)
@@ -135,7 +136,14 @@ def _suggest(
         row = initial_row(plain, taken, allowed, rng)
         return Suggestion(plain.decode(row), {"origin": "initial"})
     encoding, surrogates = memo.learn(plain)
-    row = search(encoding, surrogates, data, waiting, allowed, rng)
+    if surrogates.skill < 0.0 and rng.random() < _BLIND:
+
+        def log_p(U: Float[Array, "m d"]) -> Float[Array, " m"]:
+            return surrogates.log_p_feasible(encoding.features(U))
+
+        row = initial_row(plain, taken, allowed, rng, log_p)
+    else:
+        row = search(encoding, surrogates, data, waiting, allowed, rng)
     if not allowed(row[None])[0]:
         raise ValueError("no parameters were found that the constraint accepts")
     return Suggestion(encoding.decode(row), explain(encoding, settings, surrogates, row))

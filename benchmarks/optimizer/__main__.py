@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.optimizer.guard import ratio_to_random
+from benchmarks.optimizer.more import MORE
 from benchmarks.optimizer.peers import PEERS
 from benchmarks.optimizer.problems import FAMILIES
 from benchmarks.optimizer.simulate import simulate
 from benchmarks.optimizer.speed import speed
 from benchmarks.optimizer.table import table
 from benchmarks.optimizer.warm import warm
+
+EVERY = FAMILIES | MORE
 
 
 def main() -> None:
@@ -23,7 +26,7 @@ def main() -> None:
     run = commands.add_parser("run", help="run sweeps; those already in the file are left out")
     run.add_argument("--peers", nargs="+", default=["protein", "random"], choices=PEERS)
     run.add_argument("--label", help="a name for the only peer, in place of its own")
-    run.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES)
+    run.add_argument("--families", nargs="+", default=list(FAMILIES), choices=EVERY)
     run.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     run.add_argument("--trials", type=int, default=50)
     run.add_argument("--workers", type=int, nargs="+", default=[1])
@@ -87,7 +90,7 @@ def _run(arguments: argparse.Namespace) -> None:
 def _plan(arguments: argparse.Namespace) -> Iterator[tuple[str, int, Any, int, str]]:
     for family in arguments.families:
         for seed in arguments.seeds:
-            for problem in FAMILIES[family](seed):
+            for problem in EVERY[family](seed):
                 for workers in arguments.workers:
                     for peer in arguments.peers:
                         yield family, seed, problem, workers, peer

@@ -214,3 +214,13 @@ def test_the_explanation_predicts_the_score_in_its_own_units() -> None:
 def test_seeds_are_a_function_of_sweep_and_number() -> None:
     assert seed_for(1, 2) == seed_for(1, 2)
     assert len({seed_for(a, b) for a in range(20) for b in range(20)}) == 400
+
+
+def test_where_scores_are_noise_half_of_the_trials_fill_the_space() -> None:
+    space = Space.from_dict({"x": {"min": 0.0, "max": 1.0}, "y": {"min": 0.0, "max": 1.0}})
+    rng = np.random.default_rng(6)
+    corner = [{"x": float(x), "y": float(y)} for x, y in 0.2 * rng.random((15, 2))]
+    noise = [Observation(p, float(s)) for p, s in zip(corner, rng.normal(size=15), strict=True)]
+    asked = [suggest(space, MAXIMIZE, noise, [], seed_for(0, k)).params for k in range(40)]
+    far = [p for p in asked if float(p["x"]) > 0.3 and float(p["y"]) > 0.3]
+    assert len({(p["x"], p["y"]) for p in far}) >= 8
