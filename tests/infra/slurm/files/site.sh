@@ -16,14 +16,13 @@ chown -R @UID@:@UID@ "$root/account" "$root/shared"
 mount -t tmpfs tmpfs /run
 mkdir /run/sshd
 mount --bind "$root/sky" @SITE_PACKAGES@/sky
-python=@PYTHON_HOME@
-case $python in /root/*)
-  mkdir "$root/python"
-  mount --bind "$python" "$root/python"
-  mount -t tmpfs -o mode=755 tmpfs /root
-  mkdir -p "$python"
-  mount --bind "$root/python" "$python" ;;
-esac
+for path in @PYTHON_HOME@ @VENV@; do
+  case $path in /root/*) mkdir -p "$root/aside$path"; mount --rbind "$path" "$root/aside$path" ;; esac
+done
+mount -t tmpfs -o mode=755 tmpfs /root
+for path in @PYTHON_HOME@ @VENV@; do
+  case $path in /root/*) mkdir -p "$path"; mount --rbind "$root/aside$path" "$path" ;; esac
+done
 
 munged --key-file="$root/munge/key" --socket="$root/munge/sock" --pid-file="$root/munge/pid" \
   --log-file="$root/log/munged.log" --seed-file="$root/munge/seed"
