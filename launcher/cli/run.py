@@ -124,11 +124,11 @@ def run(folder: "SweepFolder", config: "SweepConfig", *, is_asking: bool) -> int
     from launcher.state import Mode
 
     signal.signal(signal.SIGTERM, _interrupt)
-    if folder.exists() and sweep.read(folder).mode is Mode.ENDED:
-        click.echo(f"sweep {folder.name!r} has ended already; this is its result", err=True)
-        click.echo(f"  more trials: protein-sky extend {folder.name} --trials N", err=True)
-        click.echo("  another run: add --name OTHER", err=True)
-        return _conclude(folder)
+    if folder.exists():
+        state = sweep.read(folder)
+        if state.mode is Mode.ENDED or (state.mode is Mode.PAUSED and not state.live):
+            _offer_to_go_on(folder.name, state)
+            return _conclude(folder)
     choice = "continue"
     while choice == "continue":
         try:
@@ -148,6 +148,22 @@ def run(folder: "SweepFolder", config: "SweepConfig", *, is_asking: bool) -> int
     click.echo(f"  protein-sky resume {config.name}   go on", err=True)
     click.echo(f"  protein-sky status {config.name}   see where it stands", err=True)
     return EXIT_INTERRUPTED
+
+
+def _offer_to_go_on(name: str, state: "State") -> None:
+    """Say why nothing starts in a sweep that rests, and what would make it go on."""
+    from launcher.events import EndReason
+    from launcher.state import Mode
+
+    if state.mode is Mode.PAUSED:
+        click.echo(f"sweep {name!r} is paused; this is how it stands", err=True)
+    else:
+        click.echo(f"sweep {name!r} has ended already; this is its result", err=True)
+    if state.end in (EndReason.COMPLETED, EndReason.BUDGET):
+        click.echo(f"  more trials: protein-sky extend {name} --trials N", err=True)
+    else:
+        click.echo(f"  go on: protein-sky resume {name}", err=True)
+    click.echo("  another run: add --name OTHER", err=True)
 
 
 def _interrupt(_signum: int, _frame: object) -> NoReturn:

@@ -205,6 +205,47 @@ def test_a_crashing_task_pauses_the_sweep_and_shows_why(place: Place) -> None:
     assert "broken pipe fitting" in place.run("logs", "small", "1").stdout
 
 
+def test_a_sweep_that_rests_says_how_it_goes_on_and_its_failed_trials_can_be_tried_again(
+    place: Place,
+) -> None:
+    broken = SWEEP.replace("    echo", "    [ -e mended ] || exit 9\n    echo")
+    place.write(broken.replace("parallel: 2", "parallel: 1"))
+    fast = ("--set", "execution.retry_delay_seconds=0")
+    place.run("launch", "small.yaml", *fast, expect=6)
+    again = place.run("launch", "small.yaml", *fast, expect=6)
+    assert "is paused" in again.stderr
+    assert "go on: protein-sky resume small" in again.stderr
+    (place.folder / "mended").touch()
+    assert "3 trials to try again" in place.run("retry", "small", "--failed").stderr
+    place.run("resume", "small")
+    assert place.status()["counts"]["succeeded"] == 3
+    assert [len(trial["attempts"]) for trial in place.status()["trials"]] == [2, 2, 2]
+
+
+def test_a_cancelled_sweep_offers_resume(place: Place) -> None:
+    place.write(SLOW)
+    place.run("launch", "small.yaml", "--detach")
+    eventually(lambda: place.running() == 2)
+    place.run("cancel", "small", "--yes")
+    eventually(lambda: place.status()["state"] == "cancelled")
+    eventually(lambda: not place.status()["is_live"])
+    assert "go on: protein-sky resume small" in place.run("launch", "small.yaml").stderr
+
+
+def test_an_edit_is_shown_and_what_would_be_another_sweep_is_refused(place: Place) -> None:
+    place.run("launch", "small.yaml")
+    changed = ("sweep.parameters.x.max=0.75", "trials=4", "sweep.parameters.y={min: 0, max: 1}")
+    shown = place.run("edit", "small", *changed, "--yes")
+    assert "sweep.parameters.x.max: 1 -> 0.75" in shown.stdout
+    assert "trials: 3 -> 4" in shown.stdout
+    assert "y is new: earlier trials count with 0.5" in shown.stderr
+    assert "cannot change" in place.run("edit", "small", "sweep.goal=minimize", expect=2).stderr
+    place.run("resume", "small")
+    last = place.status()["trials"][-1]
+    assert last["params"]["x"] <= 0.75
+    assert 0 <= last["params"]["y"] <= 1
+
+
 def test_a_budget_ends_a_sweep_with_its_own_exit_code(place: Place) -> None:
     paid = ["execution.price_usd_per_hour=3600", "execution.timeout_seconds=60", "budget.usd=182"]
     place.write(SWEEP.replace("    echo", "    sleep 2; echo"))
