@@ -179,6 +179,7 @@ def test_a_detached_sweep_can_be_cancelled_and_leaves_no_process(place: Place) -
     eventually(lambda: place.status()["state"] == "cancelled")
     assert place.status()["counts"]["running"] == 0
     assert "nothing to reap" in place.run("reap", "small").stderr
+    eventually(lambda: not place.status()["is_live"])  # it still writes its report
     place.run("rm", "small", "--yes")
     assert not (place.folder / "train_dir" / "sweep" / "small").exists()
 

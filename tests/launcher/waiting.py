@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(look: Callable[[], T], *, seconds: float = 30.0) -> T:
+def eventually(look: Callable[[], T], *, seconds: float = 60.0) -> T:
     """Look until the answer is true, and return it."""
     deadline = time.monotonic() + seconds
     while not (answer := look()):
