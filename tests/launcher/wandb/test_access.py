@@ -1,11 +1,12 @@
 """How W&B is reached, and what is told where it is not."""
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from launcher.errors import UsageError
-from launcher.wandb.access import can_connect, check_access, has_key
+from launcher.wandb.access import asking, can_connect, check_access, has_key
 from tests.launcher.wandb.test_environment import a_free_port
 from tests.wandb_server.server import DROP, wandb_server
 
@@ -42,3 +43,11 @@ def test_a_server_that_is_away_is_no_wrong_key(tmp_path: Path) -> None:
         server.fault = lambda _operation: 200  # a page, as of a captive portal
         assert "cannot be reached" in check_access(known)
     assert "cannot be reached" in check_access(known)
+
+
+def test_a_server_that_never_answers_is_not_waited_for(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        known = {"HOME": str(tmp_path), "WANDB_BASE_URL": url, "WANDB_API_KEY": "0" * 40}
+        with pytest.raises(TimeoutError):
+            asking(known, timeout_seconds=0.2)("query Viewer { viewer { id } }", {})

@@ -285,6 +285,18 @@ def test_a_history_is_not_asked_for_where_the_summary_has_the_metric(
     assert "History" not in server.operations
 
 
+def test_a_summary_that_the_server_shows_late_is_read_then(
+    server: WandbServer, clock: VirtualClock
+) -> None:
+    server.store.runs = {"r0": remote_run("r0", 1.0)}
+    server.store.hide_summaries = True
+    metrics = remote(clock)
+    assert metrics.read(runs()) == {}
+    server.store.hide_summaries = False
+    clock.sleep(60)
+    assert metrics.read(runs())["r0"].metrics["reward"] == 1.0
+
+
 def test_the_run_time_is_the_longest_that_is_told(server: WandbServer, clock: VirtualClock) -> None:
     server.store.runs = {"r0": logged(0.2)}
     assert remote(clock).read(runs())["r0"].runtime_seconds == 42.0
