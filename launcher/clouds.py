@@ -38,7 +38,7 @@ def placing_of(config: SweepConfig) -> Placing:
         return config.execution.mode
     if config.execution.pool:
         return "managed_jobs"
-    return "reused_clusters" if _cloud(config) in ("slurm", "ssh") else "managed_jobs"
+    return "reused_clusters" if config.execution.cloud in ("slurm", "ssh") else "managed_jobs"
 
 
 def executor(folder: Path, config: SweepConfig, prefix: str) -> SkyPilotExecutor:
@@ -57,7 +57,7 @@ def executor(folder: Path, config: SweepConfig, prefix: str) -> SkyPilotExecutor
         storage=storage,
         pool=f"{PREFIX}{prefix}pool" if pool == OWN_POOL else pool,
         is_pool_ours=pool == OWN_POOL,
-        launches=1 if _cloud(config) in _ONE_LAUNCH_AT_A_TIME else 4,
+        launches=1 if config.execution.cloud in _ONE_LAUNCH_AT_A_TIME else 4,
     )
     return SkyPilotExecutor(folder, RealSky(), settings)
 
@@ -70,7 +70,7 @@ def task_of(folder: Path, config: SweepConfig, mounts: Mapping[str, Any]) -> dic
     task = config.task
     made: dict[str, Any] = {
         "resources": resources_of(config),
-        "envs": {key: _text(value) for key, value in task.envs.items()},
+        "envs": dict(task.envs),
         "file_mounts": {**task.file_mounts, **mounts},
     }
     if task.workdir is not None:
@@ -145,12 +145,3 @@ def _storage(where: str | None) -> tuple[str | None, dict[str, Any]]:
     if where is None or not where.startswith(_BUCKETS):
         return where, {}
     return STORAGE, {STORAGE: {"source": where, "mode": "MOUNT"}}
-
-
-def _cloud(config: SweepConfig) -> str:
-    infra = config.execution.infra
-    return infra.partition("/")[0] if infra else config.execution.cloud
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
