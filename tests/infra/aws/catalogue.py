@@ -96,8 +96,8 @@ def _machine(of: dict[str, Any], zone_id: str) -> dict[str, Any]:
     }
 
 
-def _gpu_gib(of: dict[str, Any]) -> float:
-    return round(of["GpuInfo"]["Gpus"][0]["MemoryInfo"]["SizeInMiB"] / 1024)
+def _gpu_gib(of: dict[str, Any]) -> int:
+    return round(float(of["GpuInfo"]["Gpus"][0]["MemoryInfo"]["SizeInMiB"]) / 1024)
 
 
 def _quota_row(instance_type: str) -> dict[str, str]:

@@ -69,6 +69,7 @@ class Ec2Sweep:
                 "storage": f"/shared/{self.name}/storage",
                 "retry_delay_seconds": 1,
                 "timeout_seconds": LONG,  # or a budget in dollars could not be kept
+                "idle_minutes": 60,  # an instance cannot end itself here
                 **execution,
             },
             "budget": {"usd": 20},
@@ -94,13 +95,18 @@ class Ec2Sweep:
         document: dict[str, Any] = json.loads(self.command("status", self.name, "--json"))
         return document
 
-    def starts(self, case_number: int | None = None) -> list[Start]:
+    def launched_prices(self) -> list[float]:
+        """What the machines of each job cost by the hour, in the order of job names."""
+        entries = sorted((self.folder / f"train_dir/sweep/{self.name}/sky").glob("*.json"))
+        return [json.loads(entry.read_text())["price_usd_per_hour"] for entry in entries]
+
+    def starts(self, trial: int | None = None) -> list[Start]:
         """All starts until now, in order; or those of one trial."""
         path = self.evidence / "starts"
         lines = path.read_text().splitlines() if path.exists() else []
         fields = (line.split() for line in lines)
         all_starts = [Start(int(t), int(a), int(step), host) for t, a, step, host in fields]
-        return [s for s in all_starts if case_number in (None, s.trial)]
+        return [start for start in all_starts if trial in (None, start.trial)]
 
     def until_started(self, trial: int, *, times: int = 1) -> Start:
         """The latest start of a trial, once there are so many."""
@@ -118,6 +124,14 @@ class Ec2Sweep:
     def release(self) -> None:
         """Let the trials of case `waits` end."""
         (self.evidence / "release").touch()
+
+    def end(self) -> None:
+        """Leave nothing: for the end of a test, however it went."""
+        if self.coordinator is not None and self.coordinator.poll() is None:
+            self.coordinator.kill()
+            self.coordinator.wait()
+        for instance in self.ec2.running():
+            self.ec2.terminate(instance.instance_id)
 
     def said(self) -> str:
         """What the coordinator has printed."""

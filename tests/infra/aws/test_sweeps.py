@@ -1,6 +1,7 @@
 """protein-sky on the local EC2: planned, launched on spot machines, preempted, paid for, ended."""
 
 import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,12 +13,28 @@ from tests.launcher.waiting import eventually
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(3 * LONG)]
 
+NewSweep = Callable[[str], Ec2Sweep]
 PRICE = catalogue.spot_price("g5.xlarge")
 
 
-def test_a_plan_tells_the_catalogues_price_and_starts_nothing(ec2: LocalEc2) -> None:
+@pytest.fixture
+def new_sweep(ec2: LocalEc2) -> Iterator[NewSweep]:
+    sweeps: list[Ec2Sweep] = []
+
+    def new(name: str) -> Ec2Sweep:
+        sweeps.append(Ec2Sweep(ec2, name))
+        return sweeps[-1]
+
+    yield new
+    for sweep in sweeps:
+        sweep.end()
+
+
+def test_a_plan_tells_the_catalogues_price_and_starts_nothing(
+    ec2: LocalEc2, new_sweep: NewSweep
+) -> None:
     before = ec2.instances()
-    sweep = Ec2Sweep(ec2, "planned")
+    sweep = new_sweep("planned")
     sweep.write(cases=["plain-1", "plain-2"])
     plan = json.loads(sweep.command("plan", "planned.yaml", "--cloud", "aws", "--json"))
     assert plan["chosen"]["instance_type"] == "g5.xlarge"
@@ -25,9 +42,11 @@ def test_a_plan_tells_the_catalogues_price_and_starts_nothing(ec2: LocalEc2) -> 
     assert ec2.instances() == before
 
 
-def test_two_spot_machines_carry_four_trials_and_one_is_taken_away(ec2: LocalEc2) -> None:
+def test_two_spot_machines_carry_four_trials_and_one_is_taken_away(
+    ec2: LocalEc2, new_sweep: NewSweep
+) -> None:
     before = ec2.instances()
-    sweep = Ec2Sweep(ec2, "reused")
+    sweep = new_sweep("reused")
     sweep.write(cases=["waits", "plain-1", "plain-2", "plain-3"], mode="reused_clusters")
     sweep.launch()
     first = sweep.until_started(1)
@@ -41,17 +60,19 @@ def test_two_spot_machines_carry_four_trials_and_one_is_taken_away(ec2: LocalEc2
     assert again.from_step > 0
     assert again.host_name != first.host_name
     assert len(sweep.starts()) == 5
-    used = since(before, ec2)
-    assert [(seen.instance_type, seen.spot) for seen in used] == [("g5.xlarge", True)] * 3
+    assert sweep.launched_prices() == [PRICE] * 5
+    assert kinds_since(before, ec2) == {("g5.xlarge", True)}
     assert all_succeeded(sweep)
     assert is_paid_at_the_catalogues_price(sweep)
     eventually(lambda: not ec2.running(), seconds=SOON)
 
 
-def test_a_managed_job_is_recovered_by_skypilot_on_another_machine(ec2: LocalEc2) -> None:
+def test_a_managed_job_is_recovered_by_skypilot_on_another_machine(
+    ec2: LocalEc2, new_sweep: NewSweep
+) -> None:
     """To us it is one attempt: the jobs controller starts it again by itself."""
     before = ec2.instances()
-    sweep = Ec2Sweep(ec2, "managed")
+    sweep = new_sweep("managed")
     sweep.write(cases=["waits", "plain"], mode="managed_jobs")
     sweep.launch()
     first = sweep.until_started(1)
@@ -63,16 +84,18 @@ def test_a_managed_job_is_recovered_by_skypilot_on_another_machine(ec2: LocalEc2
 
     assert (first.attempt, again.attempt) == (1, 1)
     assert again.from_step > 0
-    used = since(before, ec2)
-    assert [(seen.instance_type, seen.spot) for seen in used] == [("g5.xlarge", True)] * 3
+    assert sweep.launched_prices()[0] == PRICE
+    assert kinds_since(before, ec2) == {("g5.xlarge", True)}
     assert all_succeeded(sweep)
     assert is_paid_at_the_catalogues_price(sweep)
     eventually(lambda: not ec2.running(), seconds=SOON)
 
 
-def since(before: list[Instance], ec2: LocalEc2) -> list[Instance]:
+def kinds_since(before: list[Instance], ec2: LocalEc2) -> set[tuple[str, bool]]:
+    """Of the machines that have been launched since: type, and whether they are spot machines."""
     known = {seen.instance_id for seen in before}
-    return [seen for seen in ec2.instances() if seen.instance_id not in known]
+    new = [seen for seen in ec2.instances() if seen.instance_id not in known]
+    return {(seen.instance_type, seen.spot) for seen in new}
 
 
 def all_succeeded(sweep: Ec2Sweep) -> bool:
@@ -84,9 +107,11 @@ def is_paid_at_the_catalogues_price(sweep: Ec2Sweep) -> bool:
     budget = sweep.status()["budget"]
     hours, usd = budget["gpu_hours"]["used"], budget["usd"]["spent"]
     assert hours >= sum(map(run_seconds, sweep.status()["trials"])) / 3600 > 0
-    return usd == pytest.approx(hours * PRICE)
+    return bool(usd == pytest.approx(hours * PRICE))
 
 
 def run_seconds(trial: dict[str, Any]) -> float:
     """How long its program ran, in all attempts."""
-    return sum(a["ended_at"] - a["started_at"] for a in trial["attempts"] if a["started_at"])
+    return sum(
+        float(a["ended_at"]) - float(a["started_at"]) for a in trial["attempts"] if a["started_at"]
+    )
