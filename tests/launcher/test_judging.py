@@ -141,3 +141,21 @@ def test_retries_end_with_the_allowed_attempts() -> None:
 def test_machine_time_is_money() -> None:
     ended = judged(exited(0), Result({"reward": 1.0}), price_usd_per_hour=36.0)
     assert (ended.machine_seconds, ended.cost_usd) == (60.0, pytest.approx(0.6))
+
+
+def test_the_pause_before_another_attempt_doubles_with_a_jitter_that_a_replay_repeats() -> None:
+    config = a_config(execution={"retry_delay_seconds": 10, "max_attempts": 99})
+
+    def delay(trial: int, number: int) -> float:
+        attempt = Attempt(number, f"demo-abcd-{trial}-{number}", START)
+        tried = Trial(trial, "r", {}, Origin.OPTIMIZER, {}, START, attempts=(attempt,))
+        ended = judging.refused(config, tried, attempt, Failure.NO_CAPACITY, "", now=START)
+        assert ended.retry_at is not None
+        return ended.retry_at - START
+
+    for number in (1, 2, 3, 40):
+        nominal = min(10 * 2.0 ** (number - 1), judging.MAX_RETRY_DELAY_SECONDS)
+        delays = [delay(trial, number) for trial in range(1, 20)]
+        assert all(0.5 * nominal <= seconds <= 1.5 * nominal for seconds in delays)
+        assert len(set(delays)) > 10
+        assert delays == [delay(trial, number) for trial in range(1, 20)]
