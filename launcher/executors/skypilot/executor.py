@@ -259,7 +259,8 @@ class SkyPilotExecutor:
                 self._jobs.pop(entry.name, None)
                 raise
             request_id = found
-        self._put(entry, request_id=request_id, asked_at=self._now())
+        is_warm = isinstance(call, Exec)
+        self._put(entry, request_id=request_id, asked_at=self._now(), is_warm=is_warm)
 
     # --- looking ---------------------------------------------------------------------------------
 
@@ -364,15 +365,12 @@ class SkyPilotExecutor:
 
     def _held_since(self, entry: Entry) -> float:
         """Return since when machines are paid for a job: on a warm one, since the job before."""
-        earlier = [
-            e
+        before = [
+            e.outcome.ended_at
             for e in (self._ledger.of_cluster(entry.cluster) if entry.cluster else ())
-            if e.asked_at < entry.asked_at and e.outcome is not None
+            if e.asked_at < entry.asked_at and e.outcome is not None and e.outcome.ended_at
         ]
-        last = earlier[-1].outcome if earlier else None
-        if last is None or last.phase is Phase.LOST or last.ended_at is None:
-            return entry.asked_at
-        return min(last.ended_at, entry.asked_at)
+        return min(max(before), entry.asked_at) if before and entry.is_warm else entry.asked_at
 
     def _follow(self, entry: Entry) -> None:
         """Ask again for an end that does not come; bring here what an ended job left."""

@@ -17,8 +17,8 @@ class Entry(msgspec.Struct, frozen=True):
     """One job. `cluster` is None under the jobs controller.
 
     `request_id` is None from the intent to ask until SkyPilot took it; `job_id` until the job has
-    a place. `held_since`: from then on its machines are paid for it. `outcome` is set at the end,
-    once what the job left has been brought here.
+    a place. `is_warm`: its cluster was up before. `held_since`: from then on its machines are paid
+    for it. `outcome` is set at the end, once what the job left has been brought here.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Entry(msgspec.Struct, frozen=True):
     held_since: float | None = None
     price_usd_per_hour: float = 0.0
     is_spot: bool = False
+    is_warm: bool = False
     is_cancelled: bool = False
     outcome: Outcome | None = None
 

@@ -323,6 +323,19 @@ def test_a_managed_job_costs_what_its_machines_did_while_they_were_there(tmp_pat
     assert until_over(executor, "a-1").price_usd_per_hour == 1.0
 
 
+def test_a_cluster_that_was_gone_in_between_is_paid_from_its_launch_on(warm: SkyCluster) -> None:
+    executor = warm.executor()
+    executor.submit(warm.job("exit 0", "a"))
+    until_over(executor, "a-1")
+    warm.cloud.do(Down("ps-w0"))
+    warm.cloud.clock += 100_000  # a night
+    executor.submit(warm.job("exit 0", "b"))
+    outcome = until_over(executor, "b-1")
+    assert outcome.held_since is not None
+    assert outcome.started_at is not None
+    assert outcome.started_at - outcome.held_since < 1000
+
+
 def test_no_machine_is_left_after_release(warm: SkyCluster) -> None:
     executor = warm.executor()
     for run_id in ("a", "b"):
