@@ -145,8 +145,8 @@ def _network() -> tuple[str, dict[str, Any], Any, Any]:
         "alpha": {"distribution": "log_normal", "min": 1e-6, "max": 10.0},
         "rate": {"distribution": "log_normal", "min": 1e-5, "max": 1.0},
         "width": {"distribution": "uniform_pow2", "min": 2, "max": 32},
-        "epochs": {"distribution": "int_uniform", "min": 1, "max": 30},
-        "batch": {"distribution": "uniform_pow2", "min": 8, "max": 128},
+        "epochs": {"distribution": "int_uniform", "min": 1, "max": 12},
+        "batch": {"distribution": "uniform_pow2", "min": 16, "max": 128},
         "solver": {"values": ["adam", "sgd"]},
         "momentum": {"min": 0.0, "max": 0.99, "when": {"solver": ["sgd"]}},
     }
