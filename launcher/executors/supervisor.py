@@ -336,7 +336,7 @@ def end_escaped(grace_seconds: float) -> None:
 
     The trial's nodes have ended: what is still below us has left their sessions.
     """
-    kill_at = time.monotonic() + grace_seconds
+    kill_at = time.monotonic() + max(0.0, grace_seconds)
     asked: set[int] = set()
     while left := children():
         is_late = time.monotonic() >= kill_at
