@@ -14,6 +14,7 @@ from launcher.events import Event, Recorded
 from launcher.journal import Journal, JournalWriter
 from launcher.state import State
 from tests.launcher.builders import a_config
+from tests.launcher.waiting import eventually
 from tests.storm.lab import (
     Lab,
     Points,
@@ -70,7 +71,8 @@ def small_disk() -> Iterator[Path]:
         try:
             yield folder
         finally:
-            subprocess.run(["umount", str(folder)], check=True)
+            unmount = ["umount", str(folder)]  # busy while a process that was killed still ends
+            eventually(lambda: subprocess.run(unmount, check=False).returncode == 0)
 
 
 def fill(path: Path) -> None:
