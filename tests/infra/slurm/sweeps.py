@@ -169,7 +169,7 @@ class SlurmSweep:
             log.write(f"--- {' '.join(args)}\n".encode())
             log.flush()
             self.coordinator = subprocess.Popen(
-                ["protein-sky", *args],
+                ["setpriv", "--pdeathsig", "KILL", "protein-sky", *args],
                 cwd=self.folder,
                 env=self.slurm.env,
                 stdin=subprocess.DEVNULL,
