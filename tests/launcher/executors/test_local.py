@@ -508,6 +508,8 @@ def test_a_damaged_file_is_a_lost_job_not_a_crash(
     cluster.executor().submit(job)
     cluster.until_over(job.name)
     folder = cluster.folder / "jobs" / job.name
+    for held in ("supervisor.lock", "alive.lock"):  # it goes only after it has said how it ended
+        eventually(lambda held=held: not supervisor.is_locked(str(folder / held)))  # type: ignore[misc]
     (folder / "exit.json").unlink()
     (folder / name).write_bytes(damage)
     outcome = cluster.outcome(job.name)
