@@ -125,9 +125,12 @@ def why_nothing_fits(config: SweepConfig, state: State, offer: Offer, now: float
         committed = spent_usd(state, now) + reserved_usd(state, now)
         next_usd = worst_case_usd(config, offer)
         if committed + next_usd > budget.usd:
+            can_cost = f"can cost {next_usd:.2f}"
+            if math.isinf(next_usd):
+                can_cost = "can cost any sum: set execution.timeout_seconds"
             return (
                 f"budget.usd {budget.usd:.2f}: {committed:.2f} spent or reserved,"
-                f" and one more trial can cost {next_usd:.2f}"
+                f" and one more trial {can_cost}"
             )
     if budget.hours is not None and active_seconds(state, now) >= budget.hours * 3600:
         return f"budget.hours {budget.hours:g} are over"

@@ -71,6 +71,8 @@ def ended(entry: Entry, job: SkyJob, said: Printed, now: float) -> Outcome:
     """Return what the end of a job was, from its queue and from its own words."""
     started_at = job.started_at or said.started_at
     ended_at = job.ended_at or said.ended_at or now
+    if said.started_at is not None and said.ended_at is not None and job.recoveries == 0:
+        started_at, ended_at = said.started_at, said.ended_at  # nearer to it than SkyPilot's view
     never_there = entry.cluster is None and started_at is None
     known = Outcome(
         Phase.EXITED,

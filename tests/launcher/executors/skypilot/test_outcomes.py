@@ -74,3 +74,11 @@ def test_a_machine_that_is_gone_was_preempted_if_it_was_spot(spot: bool, cause: 
 def test_a_cancelled_job_that_was_never_placed_is_killed() -> None:
     entry = Entry("s-1-1", "s.1", 1, "/run", 0.0, "ps-s-w0", "r", is_cancelled=True)
     assert unplaced(entry, Answer(problem=Problem.CANCELLED), 5.0).phase is Phase.KILLED
+
+
+def test_a_program_knows_best_when_it_ran_unless_it_ran_more_than_once() -> None:
+    said = Printed([], 0, started_at=1150.0, ended_at=1160.0)
+    job = a_job(Status.SUCCEEDED)
+    again = SkyJob(1, "ps-s-1-1", Status.SUCCEEDED, 1000.0, 1100.0, 1200.0, recoveries=1)
+    assert ended(COLD, job, said, 1300.0).started_at == 1150.0
+    assert ended(COLD, again, said, 1300.0).started_at == 1100.0
