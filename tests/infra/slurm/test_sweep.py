@@ -26,12 +26,17 @@ def everything(slurm: Slurm) -> Iterator[SlurmSweep]:
         slurm.scancel(preempted.allocation)
         eventually(lambda: len(sweep.allocations("RUNNING")) == 4, seconds=SOON)
         sweep.until_started(trial=len(CASES))
-        eventually(lambda: sweep.status()["counts"]["running"] == 1, seconds=LONG)
+        eventually(lambda: _over(sweep) == len(CASES) - 1, seconds=LONG)
         sweep.command("cancel", sweep.name, "--yes")
         sweep.wait()
         yield sweep
     finally:
         sweep.end()
+
+
+def _over(sweep: SlurmSweep) -> int:
+    counts = sweep.status()["counts"]
+    return int(counts["succeeded"] + counts["failed"])
 
 
 def test_plain_trials_succeed_at_their_first_attempt(everything: SlurmSweep) -> None:
