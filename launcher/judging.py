@@ -9,6 +9,8 @@ import math
 import re
 from collections.abc import Sequence
 
+import msgspec
+
 from launcher.budget import TEARDOWN_SECONDS
 from launcher.config import SweepConfig
 from launcher.events import AttemptEnded, AttemptStarted, Failure
@@ -44,6 +46,8 @@ def judge(
     score = result.metrics.get(metric) if result is not None else None
     if result is not None and result.diverged:
         score = math.nan
+    if attempt.cancelling is Failure.TIMEOUT and _ended_in_time(config, outcome):
+        attempt = msgspec.structs.replace(attempt, cancelling=None)  # it was only seen late
     failure, detail = _failure(attempt, outcome, score, log)
     if outcome.phase in (Phase.LOST, Phase.ABSENT) and _is_final(result, score):
         failure, detail = None, ""  # the trial was done; only its machine went without a word
@@ -73,6 +77,14 @@ def judge(
         metrics=_finite(result),
         detail=detail,
     )
+
+
+def _ended_in_time(config: SweepConfig, outcome: Outcome) -> bool:
+    """Whether a program ended by itself within its limit, whenever that was noticed."""
+    limit, began, ended = config.execution.timeout_seconds, outcome.started_at, outcome.ended_at
+    if outcome.phase is not Phase.EXITED or limit is None or began is None or ended is None:
+        return False
+    return 0 <= ended - began < limit
 
 
 def _score_at_the_end(

@@ -123,6 +123,13 @@ def test_a_timeout_is_the_parameters_fault_whoever_enforced_it() -> None:
     assert not ours.will_retry
 
 
+def test_an_end_within_the_limit_that_was_seen_late_is_no_timeout() -> None:
+    for limit, failure in ((61.0, Failure.CRASHED), (59.0, Failure.TIMEOUT)):
+        config = a_config(execution={"timeout_seconds": limit})
+        ended = judged(exited(3), config=config, cancelling=Failure.TIMEOUT)
+        assert ended.failure is failure
+
+
 def test_a_job_that_vanishes_while_it_is_cancelled_is_cancelled() -> None:
     assert judged(Outcome(Phase.ABSENT), cancelling=Failure.CANCELLED).failure is Failure.CANCELLED
 
