@@ -323,12 +323,17 @@ def check_elsewhere(config: SweepConfig) -> int | None:
     Raises UsageError if that is too large, if SkyPilot is missing, or for a rule that needs a
     trial's files while it runs.
     """
-    check_installed()
     if config.execution.stall_seconds is not None:
         raise UsageError(
             "execution.stall_seconds: files on other machines cannot be watched from here",
             hint="execution.timeout_seconds bounds a trial everywhere",
         )
+    if config.sweep.early_stopping is not None:
+        raise UsageError(
+            "sweep.early_stopping: what trials report on other machines comes home at their end",
+            hint="leave it out: --set sweep.early_stopping=null",
+        )
+    check_installed()
     with contextlib.suppress(OSError):  # then it is sent, and counts
         workdir.keep_out(train_dir())
     return None if config.task.workdir is None else workdir.check_size(Path(config.task.workdir))
