@@ -72,7 +72,8 @@ def ended(entry: Entry, job: SkyJob, said: Printed, now: float) -> Outcome:
     started_at = job.started_at or said.started_at
     ended_at = job.ended_at or said.ended_at or now
     if said.started_at is not None and said.ended_at is not None and job.recoveries == 0:
-        started_at, ended_at = said.started_at, said.ended_at  # nearer to it than SkyPilot's view
+        # How long it ran it knows best; when, by the clock that all our times are of, SkyPilot.
+        started_at = ended_at - max(0.0, said.ended_at - said.started_at)
     never_there = entry.cluster is None and started_at is None
     known = Outcome(
         Phase.EXITED,
