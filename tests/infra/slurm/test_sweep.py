@@ -18,7 +18,7 @@ CASES = ["hangs", "preempted", "fails", *PLAIN, "waits"]
 def everything(slurm: Slurm) -> Iterator[SlurmSweep]:
     """Twelve trials that end, four at a time, and a last one that is cancelled."""
     sweep = SlurmSweep(slurm, "everything")
-    sweep.write(cases=CASES, parallel=4, execution={"timeout_seconds": 120})
+    sweep.write(cases=CASES, parallel=4, execution={"timeout_seconds": 300})
     try:
         sweep.launch()
         preempted = sweep.until_started(trial=1 + CASES.index("preempted"))
