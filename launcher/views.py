@@ -12,6 +12,7 @@ from launcher.ports import Job
 from launcher.standing import Standing
 from launcher.state import State, Trial
 from launcher.sweepfile import yamlio
+from launcher.wandb import settings_file
 
 
 def write_sweep(folder: SweepFolder, config: SweepConfig, state: State) -> None:
@@ -36,9 +37,10 @@ def write_trial(
 
 
 def write_job(folder: SweepFolder, job: Job) -> None:
-    """Write `dist_<id>.yaml`: how the nodes of one attempt find their trial."""
+    """Write `dist_<id>.yaml`, how the nodes of one attempt find their trial, and W&B's settings."""
     facts = {"run": job.run_id, "attempt": job.attempt, "num_nodes": job.nodes}
     _write(folder.run(job.run_id) / f"dist_{job.name}.yaml", yamlio.dump(facts))
+    settings_file.write(job.run_dir, job.environment)
 
 
 def _optimizer_state(config: SweepConfig, state: State, standing: Standing) -> dict[str, Any]:

@@ -18,8 +18,11 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from launcher.errors import UsageError
+from launcher.wandb.settings_file import asked
 
 DEFAULT_BASE_URL = "https://api.wandb.ai"
+_OTHER_NAMES = ("https://api.forge.coreweave.com", "https://forge.coreweave.com/api/wandb")
+"""How wandb 0.31 calls W&B's own server; it is the same, and under this host are the keys."""
 CONNECT_SECONDS = 3.0
 ACCESS_SECONDS = 10.0
 KEY_HINT = "set WANDB_API_KEY, or run `wandb login`; WANDB_MODE=offline needs no key"
@@ -30,8 +33,9 @@ Ask = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
 
 
 def base_url(environ: Mapping[str, str] = os.environ) -> str:
-    """Return where W&B is: a self-hosted server by $WANDB_BASE_URL, else W&B's own."""
-    return (environ.get("WANDB_BASE_URL") or DEFAULT_BASE_URL).rstrip("/")
+    """Return where W&B is: a self-hosted server, by $WANDB_BASE_URL or `wandb login`, or W&B's."""
+    url = (asked(environ, "WANDB_BASE_URL") or DEFAULT_BASE_URL).rstrip("/")
+    return DEFAULT_BASE_URL if url in _OTHER_NAMES else url
 
 
 def can_connect(environ: Mapping[str, str] = os.environ) -> bool:
@@ -97,25 +101,27 @@ def check_access(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def has_key(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether W&B would let us in without asking: a key, an identity token, or ~/.netrc."""
+    """Whether W&B would let us in without asking: by a key or an identity token."""
     return bool(environ.get("WANDB_IDENTITY_TOKEN_FILE")) or api_key(environ) is not None
 
 
 def api_key(environ: Mapping[str, str] = os.environ) -> str | None:
-    """Return the key for W&B's host: $WANDB_API_KEY, else the one in the netrc file."""
-    return environ.get("WANDB_API_KEY") or _netrc_key(environ)
+    """Return the key for W&B's host: by $WANDB_API_KEY, the netrc file, or W&B's settings."""
+    return environ.get("WANDB_API_KEY") or _netrc_key(environ) or asked(environ, "WANDB_API_KEY")
 
 
 def _netrc_key(environ: Mapping[str, str]) -> str | None:
-    host = urlsplit(base_url(environ)).netloc
+    url = base_url(environ)
+    urls = (url, *_OTHER_NAMES) if url == DEFAULT_BASE_URL else (url,)
     home = Path(environ.get("HOME") or Path.home())
     named = environ.get("NETRC")
     candidates = [Path(named)] if named else [home / ".netrc", home / "_netrc"]
     for path in candidates:
         try:
-            entry = netrc.netrc(str(path)).authenticators(host)
+            known = netrc.netrc(str(path))
         except (OSError, netrc.NetrcParseError):
             continue
-        if entry is not None and entry[2]:
-            return entry[2]
+        for entry in (known.authenticators(urlsplit(url).netloc) for url in urls):
+            if entry is not None and entry[2]:
+                return entry[2]
     return None

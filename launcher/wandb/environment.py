@@ -1,10 +1,10 @@
 """A trial's place in W&B as environment variables, under which a bare `wandb.init()` is right.
 
-Everything goes by variables, nothing by files, so that it holds on any machine:
-project, entity, group, name, id and tags by W&B's own names; the run's config by `WANDB_LAUNCH` and
-`WANDB_CONFIG` (how W&B Launch hands a config over). The client locks it: the run's config shows the
-parameters as Protein gave them, whatever the program passes to `wandb.init`, and an `id` or
+Project, entity, group, name, id and tags go by W&B's own names; the run's config by `WANDB_LAUNCH`
+and `WANDB_CONFIG` (how W&B Launch hands a config over). The client locks it: the run's config shows
+the parameters as Protein gave them, whatever the program passes to `wandb.init`, and an `id` or
 `project` that the program passes is ignored with a warning. Tried with wandb 0.26.1 and 0.31.0.
+The same stands in a settings file of the trial, see `settings_file`, for programs that lose theirs.
 """
 
 import hashlib
@@ -18,7 +18,8 @@ from typing import Any, Literal
 
 from launcher.config import SweepConfig
 from launcher.state import State, Trial
-from launcher.wandb.access import api_key, can_connect, has_key
+from launcher.wandb import settings_file
+from launcher.wandb.access import DEFAULT_BASE_URL, api_key, base_url, can_connect, has_key
 
 Mode = Literal["online", "offline", "disabled"]
 
@@ -48,11 +49,13 @@ def variables(
     mode = resolve_mode(config, environ)
     if mode == "online" and not is_reachable(environ):
         mode = "offline"
-    entity = config.wandb.entity or environ.get("WANDB_ENTITY")
+    team, url = entity(config, environ), base_url(environ)
     run_config = {**trial.params, "protein": provenance(config, state, trial, attempt)}
     return {
         "WANDB_PROJECT": project(config, environ),
-        **({"WANDB_ENTITY": entity} if entity else {}),
+        **({"WANDB_ENTITY": team} if team else {}),
+        **({"WANDB_BASE_URL": url} if url != DEFAULT_BASE_URL else {}),
+        **_config_dir(config, run_dir, environ),
         **({"WANDB_SWEEP_ID": wandb_sweep_id} if wandb_sweep_id else {}),
         "WANDB_RUN_ID": trial.run_id,
         "WANDB_NAME": trial.run_id,
@@ -73,7 +76,30 @@ def variables(
 
 def project(config: SweepConfig, environ: Mapping[str, str] = os.environ) -> str:
     """Return the W&B project of a sweep."""
-    return config.wandb.project or environ.get("WANDB_PROJECT") or DEFAULT_PROJECT
+    return config.wandb.project or _asked(config, environ, "WANDB_PROJECT") or DEFAULT_PROJECT
+
+
+def entity(config: SweepConfig, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the user or team that a sweep's project belongs to; None: W&B knows by the key."""
+    return config.wandb.entity or _asked(config, environ, "WANDB_ENTITY")
+
+
+def _asked(config: SweepConfig, environ: Mapping[str, str], variable: str) -> str | None:
+    return config.task.envs.get(variable) or settings_file.asked(environ, variable)
+
+
+def _config_dir(
+    config: SweepConfig, run_dir: Path, environ: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Point to the trial's settings file, unless that would hide one of the user's.
+
+    On other machines this is looked at there.
+    """
+    name = settings_file.CONFIG_DIR
+    runs_here = config.execution.cloud == "local"
+    if name in config.task.envs or (runs_here and settings_file.global_file(environ).exists()):
+        return {}
+    return {name: str((run_dir / settings_file.SETTINGS).parent)}
 
 
 def tags(config: SweepConfig, sweep_id: str) -> Sequence[str]:
@@ -119,10 +145,10 @@ _commit_once = cache(commit)  # trial after trial starts from the same folder
 
 
 def resolve_mode(config: SweepConfig, environ: Mapping[str, str] = os.environ) -> Mode:
-    """Return what the file says, else $WANDB_MODE, else online where there is a key."""
+    """Return what the file says, else $WANDB_MODE or W&B's settings, else online with a key."""
     if config.wandb.mode != "auto":
         return config.wandb.mode
-    asked = environ.get("WANDB_MODE", "").lower()
+    asked = (_asked(config, environ, "WANDB_MODE") or "").lower()
     if asked in ("online", "offline", "disabled"):
         return asked  # type: ignore[return-value]  # one of the three
     return _SPELLINGS.get(asked) or ("online" if has_key(environ) else "offline")
@@ -136,8 +162,4 @@ def secrets(config: SweepConfig, environ: Mapping[str, str] = os.environ) -> dic
     if resolve_mode(config, environ) != "online":
         return {}
     key = api_key(environ)
-    url = environ.get("WANDB_BASE_URL")
-    return {
-        **({"WANDB_API_KEY": key} if key else {}),
-        **({"WANDB_BASE_URL": url} if url else {}),
-    }
+    return {"WANDB_API_KEY": key} if key else {}

@@ -18,7 +18,7 @@ from launcher.config import SweepConfig
 from launcher.metrics import RunFolderMetrics, is_whole
 from launcher.ports import Metrics, Result, Run
 from launcher.wandb.access import Ask, api_key, asking
-from launcher.wandb.environment import project, resolve_mode
+from launcher.wandb.environment import entity, project, resolve_mode
 from launcher.wandb.history import histories
 from launcher.wandb.offline import as_result, over_what, wandb_sources, with_history
 
@@ -161,7 +161,7 @@ def from_api(config: SweepConfig, environ: Mapping[str, str] = os.environ) -> Fe
     gets those of many runs at once, and only with a key.
     """
     made: list[Any] = []
-    named = config.wandb.entity or environ.get("WANDB_ENTITY")
+    named = entity(config, environ)
     ask = asking(environ) if api_key(environ) is not None else None
 
     def fetch(run_ids: Sequence[str]) -> Mapping[str, RemoteRun]:

@@ -19,7 +19,7 @@ from launcher.files import write_atomic
 from launcher.folder import SweepFolder
 from launcher.sweepfile.wandb_sweep import to_wandb
 from launcher.wandb.access import Ask, api_key, asking
-from launcher.wandb.environment import MAX_NAME_LENGTH, project, shortened
+from launcher.wandb.environment import MAX_NAME_LENGTH, entity, project, shortened
 
 FILE = "wandb_sweep.json"
 
@@ -49,16 +49,15 @@ def find_or_create_sweep(
     if known is not None:
         return known
     wanted = wandb_sweep(config, sweep_id)
-    entity = config.wandb.entity or environ.get("WANDB_ENTITY")
-    place = project(config, environ)
+    team, place = entity(config, environ), project(config, environ)
     made = None
     if api_key(environ) is not None:
-        made = _existing_sweep(asking(environ), wanted["name"], entity=entity, project=place)
+        made = _existing_sweep(asking(environ), wanted["name"], entity=team, project=place)
     if made is None:
         import wandb
 
         with _undisturbed():
-            made = str(wandb.sweep(wanted, entity=entity, project=place))
+            made = str(wandb.sweep(wanted, entity=team, project=place))
     write_atomic(folder.path / FILE, json.dumps({"wandb_sweep_id": made}) + "\n")
     return made
 

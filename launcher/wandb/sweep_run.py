@@ -19,6 +19,7 @@ from launcher.state import State, TrialState
 from launcher.wandb.access import check_access
 from launcher.wandb.environment import (
     MAX_NAME_LENGTH,
+    entity,
     project,
     resolve_mode,
     shortened,
@@ -163,7 +164,7 @@ def opener(
         run_id = f"{config.name}.{sweep_id}.sweep"
         return wandb.init(
             project=project(config, environ),
-            entity=config.wandb.entity or environ.get("WANDB_ENTITY"),
+            entity=entity(config, environ),
             id=run_id,
             name=run_id,
             group=shortened(config.wandb.group or config.name, MAX_NAME_LENGTH),

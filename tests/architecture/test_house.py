@@ -20,6 +20,7 @@ LAUNCHER_LAYERS = [
     {"ports", "state", "inbox", "journal", "folder"},
     {"sweepfile"},
     {"config", "executors", "metrics", "early_stopping"},
+    {"wandb.settings_file"},
     {"wandb.access", "wandb.environment", "wandb.history", "wandb.offline", "wandb.sweep_page"},
     {"wandb.metrics", "wandb.sync"},
     {"objectives", "workdir"},

@@ -25,7 +25,7 @@ from launcher.ports import Job
 GRACE_SECONDS = 30
 """From SIGTERM to SIGKILL of a trial that has outstayed its time."""
 
-INPUTS = ("params.json", "train_config_overrides.yaml")
+INPUTS = ("params.json", "train_config_overrides.yaml", "wandb/settings", "wandb/launch.json")
 MAX_INPUT_BYTES = 64 * 1024
 MAX_RETURN_BYTES = 8 * 1024 * 1024  # of what a trial leaves, packed
 
@@ -67,9 +67,12 @@ ps="$HOME/.protein-sky/jobs/{job.name}.${{SKYPILOT_NODE_RANK:-0}}"
 mkdir -p "$HOME/.protein-sky/jobs"
 mkdir "$ps" 2>/dev/null || {{ echo "PROTEIN_SKY_AGAIN {job.name}"; {again}; }}
 export PROTEIN_RUN_DIR={root}/{shlex.quote(job.run_id)}
-mkdir -p "$PROTEIN_RUN_DIR/checkpoints" "$ps/in" || exit 78
+mkdir -p "$PROTEIN_RUN_DIR/checkpoints" "$PROTEIN_RUN_DIR/wandb" "$ps/in" || exit 78
 echo {_packed_inputs(job.run_dir)} | base64 -d | tar -xzf - -C "$ps/in" || exit 78
-for file in "$ps/in/"*; do mv -f "$file" "$PROTEIN_RUN_DIR/"; done
+(cd "$ps/in" || exit
+  sed -i '/^launch_config_path/d' wandb/settings &&
+  echo "launch_config_path = ${{PROTEIN_RUN_DIR//%/%%}}/wandb/launch.json" >>wandb/settings
+  find . -type f -exec mv -f {{}} "$PROTEIN_RUN_DIR/{{}}" ";") 2>/dev/null
 {_exports(job)}
 {_place(job)}
 echo {_base64(job.script.encode())} | base64 -d >"$ps/script"
@@ -151,7 +154,7 @@ def unpack(files: bytes, run_dir: Path) -> None:
                 left -= member.size
                 if not (member.isfile() or member.isdir()) or left < 0 or member.name == ".":
                     continue
-                if Path(member.name).name in INPUTS or Path(member.name).name == "train.log":
+                if any(Path(member.name).match(name) for name in (*INPUTS, "train.log")):
                     continue
                 with contextlib.suppress(tarfile.FilterError):  # it would land outside
                     archive.extract(member, run_dir, filter="data")
@@ -194,13 +197,17 @@ def _exports(job: Job) -> str:
         if name == "PROTEIN_RUN_DIR" or not _VARIABLE.fullmatch(name):
             continue
         if value == here or value.startswith(here + "/"):
-            lines.append(f'export {name}="$PROTEIN_RUN_DIR"{shlex.quote(value[len(here) :])}')
+            unless = _OWN_SETTINGS if name == "WANDB_CONFIG_DIR" else ""
+            there = f'"$PROTEIN_RUN_DIR"{shlex.quote(value[len(here) :])}'
+            lines.append(f"{unless}export {name}={there}")
         else:
             lines.append(f"export {name}={shlex.quote(value)}")
     return "\n".join(lines)
 
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# W&B's settings of whoever owns the machine stay in force.
+_OWN_SETTINGS = '[ -e "${WANDB_CONFIG_DIR:-$HOME/.config/wandb}/settings" ] || '
 
 
 def _place(job: Job) -> str:

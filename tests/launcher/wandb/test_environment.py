@@ -73,10 +73,18 @@ def test_the_key_of_the_right_host_is_found_in_netrc(tmp_path: Path) -> None:
     assert resolve_mode(a_config(), home) == "offline"
     own = {**home, "WANDB_BASE_URL": "https://wandb.example.org/"}
     assert resolve_mode(a_config(), own) == "online"
-    assert wandb_environment.secrets(a_config(), own) == {
-        "WANDB_API_KEY": KEY,
-        "WANDB_BASE_URL": "https://wandb.example.org/",
-    }
+    assert wandb_environment.secrets(a_config(), own) == {"WANDB_API_KEY": KEY}
+    assert some_variables(tmp_path, own)["WANDB_BASE_URL"] == "https://wandb.example.org"
+
+
+def test_wandbs_own_server_has_two_names(tmp_path: Path) -> None:
+    """wandb 0.31 logs in at another host than clients before it; both give the same access."""
+    (tmp_path / ".netrc").write_text(f"machine api.forge.coreweave.com login user password {KEY}\n")
+    home = {"HOME": str(tmp_path)}
+    assert wandb_environment.secrets(a_config(), home) == {"WANDB_API_KEY": KEY}
+    named = {**home, "WANDB_BASE_URL": "https://api.forge.coreweave.com"}
+    assert "WANDB_BASE_URL" not in some_variables(tmp_path, named)
+    assert wandb_environment.secrets(a_config(), named) == {"WANDB_API_KEY": KEY}
 
 
 def test_an_offline_trial_gets_no_key(tmp_path: Path) -> None:
