@@ -8,7 +8,7 @@ from typing import Any
 from launcher.budget import Offer
 from launcher.config import SweepConfig
 from launcher.errors import UsageError
-from launcher.executors.skypilot import prices, wheel
+from launcher.executors.skypilot import prices, wheel, wrapping
 from launcher.executors.skypilot.executor import SkyPilotExecutor
 from launcher.executors.skypilot.outcomes import SET_UP_SECONDS
 from launcher.executors.skypilot.placing import PREFIX, Placing, Settings
@@ -16,6 +16,7 @@ from launcher.executors.skypilot.prices import Price
 from launcher.executors.skypilot.resources import resources_of
 from launcher.executors.skypilot.sdk import RealSky
 from launcher.files import write_atomic
+from launcher.sweepfile.infra import Infra
 
 PARALLEL = 8
 """Trials at once where the sweep does not say: what a local API server carries with ease."""
@@ -81,10 +82,29 @@ def task_of(folder: Path, config: SweepConfig, mounts: Mapping[str, Any]) -> dic
             built = wheel.build(folder / "wheels").resolve()
             made["file_mounts"][f"{WHEELS}/{built.name}"] = str(built)
             made["setup"] = f"{_pinned(built)}\n{task.setup}"
-    for key in ("volumes", "config"):
-        if value := getattr(task, key):
-            made[key] = value
+    if task.volumes:
+        made["volumes"] = task.volumes
+    if own := _with_hook(task.config, made["resources"]):
+        made["config"] = own
     return made
+
+
+def _with_hook(own: Mapping[str, Any], resources: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the task's `config` with our hook, which asks trials for a checkpoint.
+
+    SkyPilot 0.14 runs it in pods alone, and asks each machine with a hook before it takes it down:
+    elsewhere that would be seconds for nothing.
+    """
+    choices = resources.get("any_of") or resources.get("ordered") or [resources]
+    places = {Infra.of(choice).cloud or Infra.of(resources).cloud for choice in choices}
+    if places.isdisjoint({None, "kubernetes"}):
+        return dict(own)
+    hook = {
+        "run": wrapping.PREEMPTION_HOOK,
+        "events": ["preemption"],
+        "timeout": wrapping.PREEMPTION_SECONDS,
+    }
+    return {**own, "hooks": [*(own.get("hooks") or ()), hook]}
 
 
 def offer(folder: Path, config: SweepConfig) -> Offer:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from launcher.clouds import WHEELS, task_of
+from launcher.executors.skypilot.wrapping import PREEMPTION_HOOK
 from launcher.sweepfile.catalogue import shipped_tasks
 from launcher.sweepfile.yamlio import read
 from tests.launcher.builders import a_config
@@ -71,3 +72,24 @@ def test_the_shipped_task_takes_our_code_along(tmp_path: Path) -> None:
 def test_what_only_skypilot_understands_is_handed_on(key: str, tmp_path: Path) -> None:
     config = a_config(task={key: {"a": {"b": 1}}}, execution={"cloud": "aws"})
     assert task_of(tmp_path, config, {})[key] == {"a": {"b": 1}}
+
+
+@pytest.mark.parametrize(
+    ("resources", "cloud", "is_told"),
+    [
+        ({}, "kubernetes", True),
+        ({}, "aws", False),
+        ({}, "any", True),
+        ({"any_of": [{"infra": "aws"}, {"infra": "k8s"}]}, "any", True),
+        ({"any_of": [{"infra": "aws"}, {"infra": "gcp"}]}, "any", False),
+    ],
+)
+def test_where_machines_are_told_that_they_go_trials_are_asked_for_a_checkpoint(
+    resources: dict[str, object], cloud: str, is_told: bool, tmp_path: Path
+) -> None:
+    own = {"run": "mine", "events": ["preemption"]}
+    task = {"config": {"hooks": [own]}, "resources": resources}
+    config = a_config(task=task, execution={"cloud": cloud})
+    mine, *ours = task_of(tmp_path, config, {})["config"]["hooks"]
+    assert mine == own
+    assert [hook["run"] for hook in ours] == [PREEMPTION_HOOK] * is_told

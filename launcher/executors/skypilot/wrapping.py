@@ -4,6 +4,9 @@ Pure but for reading and writing the trial's run folder. The section is bash and
 node. It puts the trial's inputs into a run folder on the machine, gives the program the variables
 that a trial is promised, runs it under its time limit, and prints how it ended and what it left:
 SkyPilot keeps what a task prints, whatever machine it ran on.
+
+On a machine that is used again jobs take turns: SkyPilot starts all that its GPUs allow at once,
+and without GPUs that is everything.
 """
 
 import base64
@@ -28,6 +31,23 @@ GRACE_SECONDS = 30
 INPUTS = ("params.json", "train_config_overrides.yaml", "wandb/settings", "wandb/launch.json")
 MAX_INPUT_BYTES = 64 * 1024
 MAX_RETURN_BYTES = 8 * 1024 * 1024  # of what a trial leaves, packed
+
+PREEMPTED_EXIT_CODE = 75
+"""EX_TEMPFAIL: the machine's fault, by agreement with trials."""
+
+PREEMPTION_SECONDS = 2 * GRACE_SECONDS
+"""The longest that a machine which is about to go is asked to stay."""
+
+PREEMPTION_HOOK = """\
+for file in "$HOME"/.protein-sky/jobs/*/pid; do
+  pid="$(cat "$file" 2>/dev/null)"
+  grep -aqs "${file%pid}run" "/proc/$pid/cmdline" || { rm -f "$file"; continue; }
+  touch "${file%pid}preempted"
+  kill -TERM "$pid"
+done
+while ls "$HOME"/.protein-sky/jobs/*/pid >/dev/null 2>&1; do sleep 0.2; done
+"""
+"""Bash that asks all trials of a machine for a checkpoint, and waits for it."""
 
 _FIRST_PORT, _PORTS = 20_000, 12_000  # below what Linux gives to outgoing connections
 _MARK = re.compile(r"PROTEIN_SKY_(END|FILES|AGAIN) (\S+)$")
@@ -55,17 +75,21 @@ def run_section(job: Job, *, storage: str | None, is_guarded: bool) -> str:
     """Return the bash that runs a job on each of its nodes.
 
     `storage`: a folder that outlives the machine, where run folders go; None: the machine's own
-    disk. `is_guarded`: the job never starts twice on one cluster. Raises OSError for inputs that
-    cannot be read, ValueError for inputs that are too large.
+    disk. `is_guarded`: the job never starts twice on one cluster, and on a single machine not
+    beside another one. Raises OSError for inputs that cannot be read, ValueError for inputs that
+    are too large.
     """
     root = _bash_path(storage or "~/.protein-sky/runs")
     limit = job.timeout_seconds or 0
     again = "exit 0" if is_guarded else ":"
+    # Nodes that wait for each other's turns could wait for ever.
+    turn = 'exec 9>"$HOME/.protein-sky/turn"; flock 9' if is_guarded and job.nodes == 1 else ":"
     return f"""\
 set +e
 ps="$HOME/.protein-sky/jobs/{job.name}.${{SKYPILOT_NODE_RANK:-0}}"
 mkdir -p "$HOME/.protein-sky/jobs"
 mkdir "$ps" 2>/dev/null || {{ echo "PROTEIN_SKY_AGAIN {job.name}"; {again}; }}
+{turn}
 export PROTEIN_RUN_DIR={root}/{shlex.quote(job.run_id)}
 mkdir -p "$PROTEIN_RUN_DIR/checkpoints" "$PROTEIN_RUN_DIR/wandb" "$ps/in" || exit 78
 echo {_packed_inputs(job.run_dir)} | base64 -d | tar -xzf - -C "$ps/in" || exit 78
@@ -75,17 +99,22 @@ echo {_packed_inputs(job.run_dir)} | base64 -d | tar -xzf - -C "$ps/in" || exit 
   find . -type f -exec mv -f {{}} "$PROTEIN_RUN_DIR/{{}}" ";") 2>/dev/null
 {_exports(job)}
 {_place(job)}
-echo {_base64(job.script.encode())} | base64 -d >"$ps/script"
+echo "trap 'exit \\$?' TERM  # once its program, which has it too, has ended" >"$ps/script"
+echo {_base64(job.script.encode())} | base64 -d >>"$ps/script"
 cat >"$ps/run" <<'PROTEIN_SKY'
-trap : TERM  # its program has it too, and may write a checkpoint
+echo $PPID >"${{0%run}}pid"
+trap : TERM  # the script has it too
 bash "$0.script" "$@"
 exit $?
 PROTEIN_SKY
 mv "$ps/script" "$ps/run.script"
 began=$(date +%s.%N)
 SECONDS=0
-timeout --kill-after={GRACE_SECONDS} {limit:g} bash "$ps/run" {shlex.join(job.arguments)} </dev/null
+timeout --kill-after={GRACE_SECONDS} {limit:g} \\
+  bash "$ps/run" {shlex.join(job.arguments)} </dev/null 9>&-
 code=$?
+rm -f "$ps/pid"
+[ $code = 0 ] || [ ! -e "$ps/preempted" ] || code={PREEMPTED_EXIT_CODE}
 if [ "$NODE_INDEX" = 0 ]; then
   late=false
   case $code in 124|137) [ {limit:g} != 0 ] && [ $SECONDS -ge {int(limit)} ] && late=true;; esac

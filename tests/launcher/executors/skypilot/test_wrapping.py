@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+import signal
 import subprocess
 import tarfile
 from dataclasses import replace
@@ -12,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.executors.skypilot.wrapping import printed, run_section, unpack
+from launcher.executors.skypilot.wrapping import PREEMPTION_HOOK, printed, run_section, unpack
 from launcher.ports import Job
+from tests.launcher.waiting import eventually
 
 
 @pytest.fixture
@@ -137,3 +139,85 @@ def test_base64_of_the_script_keeps_every_byte(job: Job, tmp_path: Path) -> None
     )
     said = printed(run(replace(job, script=script), tmp_path / "machine"), job.name)
     assert said.lines[:2] == ["PROTEIN_SKY", "$HOME `x` \\ ' \""]
+
+
+# --- preemption ----------------------------------------------------------------------------------
+
+CHECKPOINTING = """
+trap 'echo 7 > "$PROTEIN_CHECKPOINT_DIR/step"; exit 75' TERM
+touch "$HOME/ready"
+while :; do sleep 0.05; done
+"""
+
+
+def start(job: Job, home: Path) -> "subprocess.Popen[str]":
+    home.mkdir(exist_ok=True)
+    return subprocess.Popen(
+        ["bash", "-c", run_section(job, storage=None, is_guarded=True)],
+        env={"PATH": os.environ["PATH"], "HOME": str(home)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def preempt(home: Path) -> None:
+    """What SkyPilot does on a machine that is about to go."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home)}
+    subprocess.run(["bash", "-c", PREEMPTION_HOOK], env=environment, check=True)
+
+
+def test_a_machine_that_is_about_to_go_waits_for_the_checkpoint(job: Job, tmp_path: Path) -> None:
+    home, environment = tmp_path / "machine", {"PROTEIN_CHECKPOINT_DIR": f"{job.run_dir}/ckpt"}
+    script = f"mkdir -p $PROTEIN_CHECKPOINT_DIR\n(\n{CHECKPOINTING})"  # a child of the script
+    running = start(replace(job, script=script, environment=environment), home)
+    eventually((home / "ready").exists)
+    preempt(home)
+    assert next(home.glob(".protein-sky/runs/*/ckpt/step")).read_text() == "7\n"
+    assert printed(running.communicate()[0], job.name).exit_code == 75
+
+
+def test_what_a_machine_that_goes_ends_is_never_the_parameters_fault(
+    job: Job, tmp_path: Path
+) -> None:
+    home = tmp_path / "machine"
+    script = 'trap "exit 3" TERM; touch "$HOME/ready"; while :; do sleep 0.05; done'
+    running = start(replace(job, script=script), home)
+    eventually((home / "ready").exists)
+    preempt(home)
+    assert printed(running.communicate()[0], job.name).exit_code == 75
+
+
+def test_a_process_that_only_has_a_trials_old_number_is_left_alone(tmp_path: Path) -> None:
+    stranger = subprocess.Popen(["sleep", "600"])
+    file = tmp_path / ".protein-sky" / "jobs" / "s-1-1.0" / "pid"
+    file.parent.mkdir(parents=True)
+    file.write_text(f"{stranger.pid}\n")
+    preempt(tmp_path)
+    assert stranger.poll() is None
+    stranger.kill()
+    stranger.wait()
+
+
+# --- turns ---------------------------------------------------------------------------------------
+
+
+def test_on_one_machine_jobs_take_turns(job: Job, tmp_path: Path) -> None:
+    home, waits = tmp_path / "machine", 'while [ ! -e "$HOME/go" ]; do sleep 0.05; done'
+    first = start(replace(job, script=f'touch "$HOME/first"; {waits}'), home)
+    eventually((home / "first").exists)
+    second = start(replace(job, name="s-2-1", script='touch "$HOME/second"'), home)
+    eventually((home / ".protein-sky/jobs/s-2-1.0").exists)
+    assert not (home / "second").exists()
+    (home / "go").touch()
+    said = [printed(first.communicate()[0], job.name), printed(second.communicate()[0], "s-2-1")]
+    assert [one.exit_code for one in said] == [0, 0]
+    assert (said[0].ended_at or 0) <= (said[1].started_at or 0)
+
+
+def test_a_process_that_a_job_left_behind_keeps_nobodys_turn(job: Job, tmp_path: Path) -> None:
+    home = tmp_path / "machine"
+    left = 'setsid sleep 600 >/dev/null 2>&1 </dev/null & echo $! >"$HOME/left"'
+    assert printed(run(replace(job, script=left), home), job.name).exit_code == 0
+    second = replace(job, name="s-2-1", script="true")
+    assert printed(run(second, home), "s-2-1").exit_code == 0
+    os.kill(int((home / "left").read_text()), signal.SIGKILL)
