@@ -10,10 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import assert_never
 
+import msgspec
+
 from launcher import inbox, judging, metrics, policy, trainlog, views
 from launcher.budget import Offer
 from launcher.config import from_mapping
-from launcher.early_stopping import Curve
+from launcher.early_stopping import Curve, thinned
 from launcher.errors import DiskError, ExecutorError
 from launcher.events import (
     AttemptCancelling,
@@ -304,18 +306,23 @@ class Coordinator:
 
         The curve of a trial that is over is read once.
         """
-        rule = self.config.sweep.early_stopping
-        if rule is None:
+        if self.config.sweep.early_stopping is None:
             return {}
-        name = rule.metric or self.config.sweep.metric
         for trial in self.state.ordered:
             if trial.number not in self._curve_of_ended:
-                folder = self.folder.run(trial.run_id)
-                curve = metrics.curve(folder, name, resource=rule.resource)
+                curve = self._curve(trial)
                 self._curve_of_running[trial.number] = curve
                 if trial.state.is_over:
                     self._curve_of_ended[trial.number] = curve
         return {**self._curve_of_running, **self._curve_of_ended}
+
+    def _curve(self, trial: Trial) -> Curve:
+        """Return what a trial has reported until now, empty where nothing is stopped early."""
+        rule = self.config.sweep.early_stopping
+        if rule is None:
+            return ()
+        name = rule.metric or self.config.sweep.metric
+        return metrics.curve(self.folder.run(trial.run_id), name, resource=rule.resource)
 
     def _refuse(self, trial: Trial, detail: str) -> None:
         attempt = trial.attempt
@@ -393,7 +400,8 @@ class Coordinator:
             return
         log = self.folder.run(trial.run_id) / "train.log"
         last = trainlog.last_lines(log, LOG_LINES, attempt=attempt.number)
-        self._record(judging.judge(self.config, trial, attempt, outcome, result, last, now))
+        ended = judging.judge(self.config, trial, attempt, outcome, result, last, now)
+        self._record(msgspec.structs.replace(ended, curve=thinned(self._curve(trial))))
 
     def _is_late(self, outcome: Outcome, result: Result | None, now: float) -> bool:
         """Whether a program that ended well may still hand its metric in."""

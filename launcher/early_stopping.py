@@ -7,28 +7,60 @@ the sweep file names (`cost_seconds` or `step`).
   resource r is worse than the median of the others' running averages by r.
 - asha (Li et al. 2020, algorithm 2, in its stopping form): at rungs grace × ηᵏ only the best 1/η of
   all that reached the rung goes on.
+- forecast: end a trial that has hardly a chance to score best of all, by what its curve and those
+  of the finished trials let expect of its end (protein.curves).
 """
 
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from launcher.sweepfile.schema import EarlyStopping
 
 Curve = Sequence[tuple[float, float]]
 
 
-def why_stop(rule: EarlyStopping, goal: str, trial: int, curves: Mapping[int, Curve]) -> str:
+NO_FINALS: Mapping[int, float | None] = MappingProxyType({})
+MAX_POINTS = 32
+
+
+def why_stop(
+    rule: EarlyStopping,
+    goal: str,
+    trial: int,
+    curves: Mapping[int, Curve],
+    *,
+    finals: Mapping[int, float | None] = NO_FINALS,
+) -> str:
     """Return why a trial should end now, empty if it should go on.
 
-    `curves` holds all trials of the sweep, also those that are over, this one among them.
+    `curves` holds all trials of the sweep, also those that are over, this one among them; `finals`
+    what the finished ones scored.
     """
     sign = 1.0 if goal == "maximize" else -1.0
     own = _signed(curves.get(trial, ()), sign)
     if not own or own[-1][0] < rule.grace:
         return ""
-    others = [_signed(curve, sign) for number, curve in curves.items() if number != trial]
-    return _median(rule, own, others) if rule.method == "median" else _asha(rule, own, others)
+    others = {n: _signed(curve, sign) for n, curve in curves.items() if n != trial}
+    match rule.method:
+        case "median":
+            return _median(rule, own, list(others.values()))
+        case "asha":
+            return _asha(rule, own, list(others.values()))
+        case "forecast":
+            known = {n: sign * final for n, final in finals.items() if final is not None}
+            return _forecast(rule, own, [(others[n], known[n]) for n in others if n in known], sign)
+
+
+def thinned(curve: Curve) -> tuple[tuple[float, float], ...]:
+    """Return at most MAX_POINTS points of a curve, means over stretches of it; the end stays."""
+    size = max(1, math.ceil(len(curve) / MAX_POINTS))
+    stretches = [curve[max(0, end - size) : end] for end in range(len(curve), 0, -size)]
+    return tuple(
+        (stretch[-1][0], statistics.fmean(value for _, value in stretch))
+        for stretch in reversed(stretches)
+    )
 
 
 def _median(rule: EarlyStopping, own: Curve, others: Sequence[Curve]) -> str:
@@ -62,6 +94,25 @@ def _asha(rule: EarlyStopping, own: Curve, others: Sequence[Curve]) -> str:
         return ""
     place = ranked.index(best) + 1
     return f"place {place} of {len(ranked)} at the rung of {rule.resource} {rung:g}; {kept} go on"
+
+
+def _forecast(
+    rule: EarlyStopping, own: Curve, finished: Sequence[tuple[Curve, float]], sign: float
+) -> str:
+    if len(finished) < rule.min_trials:
+        return ""
+    from protein.curves import Finished  # numpy: only where it is asked for
+
+    mean, sd = Finished.of(finished).forecast(own)
+    best = max(final for _, final in finished)
+    ahead = mean - best
+    chance = statistics.NormalDist(0.0, sd).cdf(ahead) if sd > 0 else float(ahead >= 0)
+    if chance >= rule.min_chance:
+        return ""
+    return (
+        f"a chance of {chance:.2g} to become the best after {rule.resource} {own[-1][0]:g}"
+        f" ({sign * mean:.4g} ± {sd:.2g} expected, {sign * best:g} reached)"
+    )
 
 
 def _rung(rule: EarlyStopping, resource: float) -> float:

@@ -150,6 +150,7 @@ class AttemptEnded(msgspec.Struct, frozen=True, tag="attempt_ended"):
 
     `failure` None is success, with `score` set. `will_retry`: the trial goes on with another
     attempt not before `retry_at`. `cost_usd` is machine time × price, also of wasted attempts.
+    `curve` is what it reported on its way, (resource, value), where the sweep stops trials early.
     """
 
     trial: int
@@ -166,6 +167,7 @@ class AttemptEnded(msgspec.Struct, frozen=True, tag="attempt_ended"):
     cost_seconds: float | None = None
     metrics: dict[str, float] = msgspec.field(default_factory=dict)
     detail: str = ""
+    curve: tuple[tuple[float, float], ...] = ()
 
 
 class TrialDropped(msgspec.Struct, frozen=True, tag="trial_dropped"):

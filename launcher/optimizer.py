@@ -130,10 +130,15 @@ def observations(space: Space, state: State, recall: Recall) -> list[Observation
 
 def observation(trial: Trial) -> Observation | None:
     """Return what a trial teaches; None if it is not over, or ended by no fault of its own."""
-    if trial.state is TrialState.SUCCEEDED or (
-        trial.state is TrialState.STOPPED and trial.score is not None
-    ):
-        return Observation(trial.params, trial.score, trial.cost_seconds)
+    is_stopped = trial.state is TrialState.STOPPED
+    if trial.state is TrialState.SUCCEEDED or (is_stopped and trial.score is not None):
+        return Observation(
+            trial.params,
+            trial.score,
+            trial.cost_seconds,
+            curve=trial.curve,
+            is_stopped=is_stopped,
+        )
     if trial.failure is not None and trial.failure.is_parameters_fault and trial.state.is_over:
         return Observation(trial.params, None, trial.cost_seconds, is_failure=True)
     return None

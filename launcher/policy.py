@@ -272,11 +272,12 @@ def _behind(config: SweepConfig, state: State, curves: Mapping[int, Curve]) -> C
     rule = config.sweep.early_stopping
     if rule is None:
         return None
+    finals = {t.number: t.score for t in state.ordered if t.state is TrialState.SUCCEEDED}
     for trial in state.live_trials:
         attempt = trial.attempt
         if attempt is None or attempt.started_at is None or attempt.cancelling is not None:
             continue
-        reason = why_stop(rule, config.sweep.goal, trial.number, curves)
+        reason = why_stop(rule, config.sweep.goal, trial.number, curves, finals=finals)
         if reason:
             why = Failure.STOPPED_EARLY
             return Cancel(trial.number, attempt.number, attempt.job_name, why, reason)

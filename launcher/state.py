@@ -102,7 +102,8 @@ class Trial(msgspec.Struct, frozen=True):
     """One set of parameters and what became of it.
 
     `score` is in the metric's own unit and direction; `cost_seconds` is what the optimizer learns
-    as cost; `cost_usd` is money spent on all attempts. None: not known.
+    as cost; `cost_usd` is money spent on all attempts. None: not known. `curve` is what it reported
+    on its way, where the sweep stops trials early.
     """
 
     number: int
@@ -118,6 +119,7 @@ class Trial(msgspec.Struct, frozen=True):
     score: float | None = None
     cost_seconds: float | None = None
     metrics: dict[str, float] = {}
+    curve: tuple[tuple[float, float], ...] = ()
     failure: Failure | None = None
     detail: str = ""
     ended_at: float | None = None
@@ -383,6 +385,7 @@ def _end_attempt(state: State, trial: Trial, event: AttemptEnded, at: float) -> 
             score=event.score,
             cost_seconds=event.cost_seconds,
             metrics=event.metrics,
+            curve=event.curve,
             detail=event.detail,
             ended_at=at,
         )

@@ -7,8 +7,8 @@ The way of a suggestion, one module a step:
     suggest      (space, settings, observed, pending, seed) -> Suggestion, a pure function
       encoding     parameter values as rows of the unit cube, and as features
       initial      the first, space-filling trials
-      surrogates   observations (data, scale, compress) -> Gaussian processes (gp) for score, cost
-                   and feasibility
+      surrogates   observations (data, curves, scale, compress) -> Gaussian processes (gp) for
+                   score, cost and feasibility
       search       candidates everywhere and around the best, valued by an acquisition:
                    log expected improvement, feasibility, thrift
     methods      other ways to suggest: random, sobol, grid, Optuna's samplers, your own

@@ -1,6 +1,6 @@
 """Protein for a loop of one's own: ask for parameters, tell what they scored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from protein import pareto
@@ -79,11 +79,15 @@ class Protein:
         score: float | None,
         cost: float | None = None,
         is_failure: bool = False,
+        *,
+        curve: Iterable[tuple[float, float]] = (),
+        is_stopped: bool = False,
     ) -> None:
         """Tell what came of a suggestion, or of parameters from anywhere else.
 
-        Without a cost, that of the cost parameter counts. KeyError if a suggestion id is not
-        pending.
+        Without a cost, that of the cost parameter counts. `curve` is what was reported on the way,
+        (resource, value) in order; `is_stopped`: the trial was ended before it was done; see
+        `Observation`. KeyError if a suggestion id is not pending.
         """
         if isinstance(params_or_suggestion_id, str):
             suggestion_id: str | None = params_or_suggestion_id
@@ -97,7 +101,8 @@ class Protein:
         if cost is None and parameter is not None:
             value = params.get(parameter)
             cost = None if isinstance(value, str) else value
-        self._observed.append(Observation(params, score, cost, is_failure, suggestion_id))
+        told = Observation(params, score, cost, is_failure, suggestion_id, tuple(curve), is_stopped)
+        self._observed.append(told)
 
     def _pending_like(self, params: Mapping[str, Value]) -> str | None:
         return next((key for key, known in self._pending.items() if known == params), None)

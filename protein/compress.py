@@ -16,11 +16,12 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Features, targets and how many observations each row stands for."""
+    """Features, targets, how many observations each row stands for, and how doubtful it is."""
 
     X: Array
     y: Array
     weight: Array
+    doubt: Array  # variance beyond the noise
 
 
 def spread_by_rank(y: Float[Array, " n"], count: int) -> NDArray[np.int64]:
@@ -35,14 +36,20 @@ def spread_by_rank(y: Float[Array, " n"], count: int) -> NDArray[np.int64]:
 
 
 def merge(
-    X: Float[Array, "n D"], y: Float[Array, " n"], scaled: Float[Array, "n D"], *, limit: int
+    X: Float[Array, "n D"],
+    y: Float[Array, " n"],
+    scaled: Float[Array, "n D"],
+    *,
+    limit: int,
+    doubt: Float[Array, " n"] | None = None,
 ) -> Rows:
     """Keep the best 2/5 of `limit` rows and merge the others into at most 3/5 of it.
 
     Neighbours are the cells of a k-d tree over `scaled`, features in units of lengthscales.
     """
+    doubt = np.zeros(len(y)) if doubt is None else doubt
     if len(y) <= limit:
-        return Rows(X, y, np.ones(len(y)))
+        return Rows(X, y, np.ones(len(y)), doubt)
     order = np.argsort(-y, kind="stable")
     kept, others = np.sort(order[: 2 * limit // 5]), np.sort(order[2 * limit // 5 :])
     cells = [others]
@@ -52,6 +59,7 @@ def merge(
         np.vstack([X[kept], *(X[cell].mean(axis=0, keepdims=True) for cell in cells)]),
         np.concatenate([y[kept], [y[cell].mean() for cell in cells]]),
         np.concatenate([np.ones(len(kept)), [float(len(cell)) for cell in cells]]),
+        np.concatenate([doubt[kept], [doubt[cell].mean() / len(cell) for cell in cells]]),
     )
 
 

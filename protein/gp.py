@@ -5,9 +5,10 @@ Notation and shapes
     n, m, D, G     rows known, rows asked about, feature columns, lengthscale groups
     X [n, D]       features; a categorical parameter owns several columns of one group
     y [n]          targets, standardised by the caller
-    weight [n]     how much a row says: its noise variance is noise / weight
+    weight [n]     how much a row says: its noise variance is noise / weight + doubt
+    doubt [n]      variance of a target beyond the noise, known beforehand; None: 0
     theta [G + 2]  log lengthscales, log noise variance, log signal variance
-    K              signal * matern52(r) + MEAN_VARIANCE + diag(noise / weight)
+    K              signal * matern52(r) + MEAN_VARIANCE + diag(noise / weight + doubt)
     L, alpha       lower Cholesky factor of K, and K^-1 y
 
 The unknown constant mean is integrated out under N(0, MEAN_VARIANCE) (Rasmussen & Williams 2006,
@@ -137,10 +138,13 @@ def condition(
     group: Int[NDArray[np.int64], " D"],
     theta: Float[Array, " T"],
     weight: Float[Array, " n"] | None = None,
+    doubt: Float[Array, " n"] | None = None,
 ) -> GP:
     """Condition a process with known theta on rows."""
     K = _kernel(theta, group, X, X)
     K[np.diag_indices_from(K)] += math.exp(theta[-2]) / (1.0 if weight is None else weight)
+    if doubt is not None:
+        K[np.diag_indices_from(K)] += doubt
     L = _cholesky(K)
     return GP(X, y, group, theta, L, _solve(L, y))
 
@@ -152,6 +156,7 @@ def fit(
     *,
     prior: Prior = PRIOR,
     weight: Float[Array, " n"] | None = None,
+    doubt: Float[Array, " n"] | None = None,
     start: Float[Array, " T"] | None = None,
     iterations: int = 40,
 ) -> Float[Array, " T"]:
@@ -163,7 +168,7 @@ def fit(
     result = minimize(
         negative_log_posterior,
         smooth_start(groups) if start is None else start,
-        args=(X, y, group, prior, weight),
+        args=(X, y, group, prior, weight, doubt),
         jac=True,
         method="L-BFGS-B",
         bounds=bounds,
@@ -188,6 +193,7 @@ def negative_log_posterior(
     group: Int[NDArray[np.int64], " D"],
     prior: Prior | None,
     weight: Float[Array, " n"] | None,
+    doubt: Float[Array, " n"] | None = None,
 ) -> tuple[float, Float[Array, " T"]]:
     """Give the function that `fit` minimises and its gradient, without constants.
 
@@ -201,7 +207,7 @@ def negative_log_posterior(
     decay = signal * np.exp(-_SQRT5 * r)
     correlated = decay * (1.0 + _SQRT5 * r + (5.0 / 3.0) * r * r)
     K = correlated + MEAN_VARIANCE
-    K[np.diag_indices(n)] += nugget
+    K[np.diag_indices(n)] += nugget if doubt is None else nugget + doubt
     L = _cholesky(K)
     alpha = _solve(L, y)
     W = _inverse(L) - np.outer(alpha, alpha)  # dnll/dK = W / 2
@@ -214,8 +220,8 @@ def negative_log_posterior(
     value = 0.5 * float(y @ alpha) + float(np.log(np.diagonal(L)).sum())
     if prior is None:
         return value, gradient
-    doubt, slope = prior.negative_log(theta)
-    return value + doubt, gradient + slope
+    against, slope = prior.negative_log(theta)
+    return value + against, gradient + slope
 
 
 def _kernel(

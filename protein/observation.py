@@ -11,11 +11,15 @@ Value = str | int | float | bool
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One finished trial.
+    """One trial that is over.
 
     `score` is None when the trial reported none; `cost` (any positive unit, the same for all
     observations) is None when unknown, which is not the same as free. `is_failure` says that the
     parameters are to blame: it teaches which parameters fail and never what they score.
+
+    `curve` is what the trial reported on its way, (resource, value) in order, such as steps and
+    the score by then. `is_stopped` says that it was ended before it was done, `score` being what
+    it had come to: what it would have scored is then forecast from its curve and the finished ones.
     """
 
     params: Mapping[str, Value]
@@ -23,6 +27,8 @@ class Observation:
     cost: float | None = None
     is_failure: bool = False
     suggestion_id: str | None = None
+    curve: tuple[tuple[float, float], ...] = ()
+    is_stopped: bool = False
 
     @property
     def succeeded(self) -> bool:

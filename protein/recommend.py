@@ -33,14 +33,15 @@ def recommend(
     *,
     at_cost: float | None = None,
 ) -> Recommendation | None:
-    """Give the successful trial whose repeat is expected to score best; None without a success.
+    """Give the finished trial whose repeat is expected to score best; None without a success.
 
     A rugged function looks noisy to a smooth process, so a quarter of what a trial scored above its
     expectation counts as its own. With `at_cost`, among those that are known to cost at most that.
     Of equals the cheapest.
     """
     encoding = Encoding(space)
-    pairs = [(o, encoding.locate(o.params)) for o in observed if o.succeeded]
+    done = [o for o in observed if o.succeeded and not o.is_stopped]
+    pairs = [(o, encoding.locate(o.params)) for o in done]
     fitting = [(o, row) for o, row in pairs if row is not None and _affordable(o, at_cost)]
     if not fitting:
         return None

@@ -40,6 +40,13 @@ class Scale:
         rounded: Array = np.round((squeezed - self.mean) / self.deviation, 9)
         return rounded
 
+    def deviation_of(
+        self, scores: Float[Array, " n"], sd: Float[Array, " n"]
+    ) -> Float[Array, " n"]:
+        """Map the standard deviations of scores."""
+        half: Array = 0.5 * (self.forward(scores + sd) - self.forward(scores - sd))
+        return half
+
     def backward_with_sd(self, z: float, sd: float) -> tuple[float, float]:
         """Map a modelled mean and its standard deviation to a score's."""
         return self.backward(z), 0.5 * (self.backward(z + sd) - self.backward(z - sd))

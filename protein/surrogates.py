@@ -102,14 +102,16 @@ def learn(encoding: Encoding, data: Data, earlier: Sequence[Data] = ()) -> Surro
     scale = _scale(data, earlier)
     scales = [scale, *(Scale.of(one.score) for one in earlier)]
     y = np.concatenate([s.forward(one.score) for s, one in zip(scales, sweeps, strict=True)])
-    score = _fitted(encoding, F, y, _SCORE_ROWS)
+    doubts = [s.deviation_of(one.score, one.doubt) for s, one in zip(scales, sweeps, strict=True)]
+    doubt = np.concatenate(doubts) ** 2
+    score = _fitted(encoding, F, y, _SCORE_ROWS, doubt)
     known = np.vstack([one.U for one in sweeps])
     return Surrogates(
         score,
         scale,
         _learn_cost(encoding, F, np.concatenate([one.cost for one in sweeps])),
         _learn_feasibility(encoding, F, failed),
-        _skill(F, y, score),
+        _skill(F, y, doubt, score),
         known,
         score.predict_mean(encoding.features(known)),
         len(data.U),
@@ -186,16 +188,26 @@ def _learn_cost(
 
 
 def _fitted(
-    encoding: Encoding, F: Float[Array, "n D"], y: Float[Array, " n"], fit_rows: int
+    encoding: Encoding,
+    F: Float[Array, "n D"],
+    y: Float[Array, " n"],
+    fit_rows: int,
+    doubt: Float[Array, " n"] | None = None,
 ) -> gp.GP:
+    doubt = np.zeros(len(y)) if doubt is None else doubt
     chosen = spread_by_rank(y, fit_rows)
-    theta = gp.fit(F[chosen], y[chosen], encoding.group)
-    few = merge(F, y, F / np.exp(theta[:-2])[encoding.group], limit=_ROWS)
-    return gp.condition(few.X, few.y, encoding.group, theta, few.weight)
+    theta = gp.fit(F[chosen], y[chosen], encoding.group, doubt=doubt[chosen])
+    few = merge(F, y, F / np.exp(theta[:-2])[encoding.group], limit=_ROWS, doubt=doubt)
+    return gp.condition(few.X, few.y, encoding.group, theta, few.weight, few.doubt)
 
 
-def _skill(F: Float[Array, "n D"], y: Float[Array, " n"], score: gp.GP) -> float:
+def _skill(
+    F: Float[Array, "n D"], y: Float[Array, " n"], doubt: Float[Array, " n"], score: gp.GP
+) -> float:
+    """Give the share of the variance that is predicted, of scores that were seen."""
     chosen = spread_by_rank(y, _SCORE_ROWS)
-    few = gp.condition(F[chosen], y[chosen], score.group, score.theta)
-    variance = float(few.y.var())
-    return 1.0 - float((few.leave_one_out() ** 2).mean()) / variance if variance > 0 else 0.0
+    few = gp.condition(F[chosen], y[chosen], score.group, score.theta, doubt=doubt[chosen])
+    seen = doubt[chosen] == 0.0
+    variance = float(few.y[seen].var()) if seen.any() else 0.0
+    missed = few.leave_one_out()[seen]
+    return 1.0 - float((missed**2).mean()) / variance if variance > 0 else 0.0

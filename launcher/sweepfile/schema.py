@@ -37,7 +37,7 @@ class EarlyStopping(Section):
     `grace` and the rungs are in units of `resource`: seconds of the trial's own cost, or steps.
     """
 
-    method: Literal["median", "asha"] = Field(description="the rule")
+    method: Literal["median", "asha", "forecast"] = Field(description="the rule")
     metric: Line | None = Field(
         default=None, description="what trials report on their way; default: the sweep's metric"
     )
@@ -49,6 +49,9 @@ class EarlyStopping(Section):
         default=3, ge=2, le=100, description="asha: one in so many goes on from each rung"
     )
     min_trials: int = Field(default=4, ge=1, description="trials to compare with, at least")
+    min_chance: Fraction = Field(
+        default=0.05, description="forecast: the chance to become the best below which a trial ends"
+    )
 
 
 class SecondObjective(Section):

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.early_stopping import Curve, why_stop
+from launcher.early_stopping import Curve, thinned, why_stop
 from launcher.sweepfile.schema import EarlyStopping
 
 MEDIAN = EarlyStopping(method="median", resource="step", grace=10, min_trials=3)
@@ -84,3 +84,46 @@ def test_to_minimize_is_to_maximize_the_negative(values: list[float], rule: Earl
         up = why_stop(rule, "maximize", number, curves)
         down = why_stop(rule, "minimize", number, negative)
         assert bool(up) == bool(down)
+
+
+FORECAST = EarlyStopping(method="forecast", resource="step", grace=10, min_trials=3)
+
+
+def late(final: float, until: int = 30) -> Curve:
+    """It stands still until a third of the way and rises to its end."""
+    return [(float(at), max(0.0, final * (at - 10) / 20)) for at in range(1, until + 1)]
+
+
+def test_what_has_hardly_a_chance_to_become_the_best_is_ended() -> None:
+    curves = {n: flat(float(n)) for n in range(1, 7)} | {7: flat(1.0, 12), 8: flat(5.9, 12)}
+    finals = {n: float(n) for n in range(1, 7)}
+    assert "to become the best after step 12" in why_stop(
+        FORECAST, "maximize", 7, curves, finals=finals
+    )
+    assert why_stop(FORECAST, "maximize", 8, curves, finals=finals) == ""
+    assert why_stop(FORECAST, "minimize", 7, curves, finals=finals) == ""
+    assert why_stop(FORECAST, "minimize", 8, curves, finals=finals) != ""
+
+
+def test_where_early_values_say_nothing_all_go_on() -> None:
+    curves = {n: late(float(n)) for n in range(1, 7)} | {7: late(1.0, 10)}
+    finals = {n: float(n) for n in range(1, 7)}
+    assert why_stop(FORECAST, "maximize", 7, curves, finals=finals) == ""
+
+
+def test_a_forecast_waits_for_enough_finished_trials() -> None:
+    curves = {1: flat(5.0), 2: flat(6.0), 3: flat(7.0), 4: flat(-9.0, 12)}
+    assert why_stop(FORECAST, "maximize", 4, curves, finals={1: 5.0, 2: 6.0, 3: None}) == ""
+
+
+@given(st.lists(st.floats(-1e6, 1e6), max_size=200))
+def test_a_thinned_curve_keeps_its_end_and_its_mean_place(values: list[float]) -> None:
+    curve = [(float(at), value) for at, value in enumerate(values)]
+    thin = thinned(curve)
+    assert len(thin) <= 32
+    assert [at for at, _ in thin] == sorted({at for at, _ in thin})
+    if curve:
+        assert thin[-1][0] == curve[-1][0]
+        assert all(min(values) - 1e-6 <= value <= max(values) + 1e-6 for _, value in thin)
+    if len(curve) <= 32:
+        assert thin == tuple(curve)
