@@ -153,9 +153,11 @@ class WandbProtein:
 
     def _load_runs_from_wandb(self) -> None:
         """Sort the sweep's other runs: observed, pending, and waiting for their suggestion."""
-        runs = {run.run_id: run for run in self._runs()}
-        own = runs.pop(str(self._wandb_run.id), None)
-        for run in sorted(runs.values(), key=lambda run: (run.created_at, run.run_id)):
+        own, before_own = str(self._wandb_run.id), True
+        for run in sorted(self._runs(), key=lambda run: (run.created_at, run.run_id)):
+            if run.run_id == own:
+                before_own = False
+                continue
             observation = _observation(run)
             if observation is not None:
                 self._protein.observe(
@@ -166,7 +168,7 @@ class WandbProtein:
                 )
             elif run.state == RUNNING and _params(run):
                 self._pending.append(_params(run))
-            elif run.state == RUNNING and (own is None or run.created_at <= own.created_at):
+            elif run.state == RUNNING and before_own:
                 self._waiting.append(run)
 
     def _publish(self, params: dict[str, Any], info: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ import pytest
 from protein import Protein, Space, WandbProtein
 from protein.wandb_protein import SweepRun
 from tests.wandb_server.server import WandbServer, wandb_server
+from tests.wandb_server.store import Sweep
 
 SPACE = {
     "trainer.lr": {"distribution": "log_normal", "min": 1e-5, "max": 1e-2},
@@ -107,10 +108,15 @@ def test_a_crashed_run_that_recorded_nothing_teaches_nothing() -> None:
     assert (protein.observations, protein.pending) == ((), ())
 
 
-def test_agents_that_start_at_once_do_not_try_the_same() -> None:
+@pytest.mark.parametrize("space", [SPACE, {"kind": {"values": list(range(8))}}])
+def test_agents_that_start_in_the_same_second_do_not_try_the_same(space: dict[str, Any]) -> None:
     names = [f"run{n}" for n in range(8)]
-    seen = [SweepRun(name, "2026-01-01", "running") for name in names]
-    suggested = [json.dumps(of(FakeRun(name), *seen).suggest()[0]) for name in names]
+    seen = [SweepRun(name, "2026-01-01T00:00:00", "running") for name in names]
+    protein = Protein(Space.from_dict(space))
+    suggested = [
+        json.dumps(WandbProtein(protein, FakeRun(name), runs=lambda: seen).suggest()[0])
+        for name in names
+    ]
     assert len(set(suggested)) == len(names)
 
 
@@ -210,19 +216,23 @@ wandb.agent(sweep_id, function=init_run, count=1, project="metta", entity="team"
 SWEEP = {"sweep": {"metric": "reward", "goal": "maximize", "parameters": SPACE}}
 
 
-def agent(server: WandbServer, folder: Path, sweep_id: str) -> dict[str, Any]:
+def start_agent(server: WandbServer, folder: Path, program: str, cfg: object) -> Any:
     python_path = os.pathsep.join(path for path in sys.path if path)
     environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": python_path}
-    ran = subprocess.run(
-        [sys.executable, "-c", AGENT, json.dumps(SWEEP), sweep_id],
+    return subprocess.Popen(
+        [sys.executable, "-c", program, json.dumps(cfg), "s1"],
         env={**environ, **server.environ, "WANDB_DIR": str(folder)},
         cwd=folder,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
     )
-    lines = [line for line in ran.stdout.splitlines() if line.startswith("{")]
-    assert lines, ran.stderr
+
+
+def said(agent: Any) -> dict[str, Any]:
+    stdout, stderr = agent.communicate()
+    lines = [line for line in stdout.splitlines() if line.startswith("{")]
+    assert lines, stderr
     found: dict[str, Any] = json.loads(lines[-1])
     return found
 
@@ -231,11 +241,9 @@ def agent(server: WandbServer, folder: Path, sweep_id: str) -> dict[str, Any]:
 def test_protein_wins_over_the_agents_parameters_on_the_server(
     server: WandbServer, tmp_path: Path
 ) -> None:
-    from tests.wandb_server.store import Sweep
-
     proposals = [{"trainer.lr": 0.5, "width": 999}] * 2
     server.store.sweeps["s1"] = Sweep("s1", "metta", "method: random", proposals=proposals)
-    told = [agent(server, tmp_path, "s1") for _ in range(2)]
+    told = [said(start_agent(server, tmp_path, AGENT, SWEEP)) for _ in range(2)]
     first, second = server.store.runs.values()
     for run, answer in zip((first, second), told, strict=True):
         assert run.sweep == "s1"
@@ -245,3 +253,44 @@ def test_protein_wins_over_the_agents_parameters_on_the_server(
         assert run.summary["protein.objective"] == run.values["width"]
     assert [answer["seen"] for answer in told] == [0, 1]
     assert first.values != second.values
+
+
+TOGETHER = """
+import json, sys, time, wandb
+from pathlib import Path
+from protein import MettaProtein
+
+class Doubled(MettaProtein):
+    def _transform_suggestion(self, suggestion):
+        return {**suggestion, "doubled": 2 * suggestion["kind"]}
+
+def init_run():
+    run = wandb.init()
+    protein = Doubled(json.loads(sys.argv[1]), run)
+    suggestion, _ = protein.suggest()
+    Path(f"{run.id}.ready").touch()
+    deadline = time.monotonic() + 150
+    while len(list(Path().glob("*.ready"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    protein.record_failure("not this one")
+    print(json.dumps(suggestion))
+
+wandb.agent(sys.argv[2], function=init_run, count=1, project="metta", entity="team")
+"""
+
+
+@pytest.mark.timeout(240)
+def test_agents_at_once_try_each_value_once_on_the_server(
+    server: WandbServer, tmp_path: Path
+) -> None:
+    server.store.sweeps["s1"] = Sweep("s1", "metta", "method: random", proposals=[{"kind": 9}] * 3)
+    cfg = {"metric": "reward", "parameters": {"kind": {"values": [1, 2, 3]}}}
+    agents = [start_agent(server, tmp_path, TOGETHER, cfg) for _ in range(3)]
+    told = [said(agent) for agent in agents]
+    runs = sorted((run.values for run in server.store.runs.values()), key=lambda v: v["kind"])
+    assert runs == [{"kind": n, "doubled": 2 * n} for n in (1, 2, 3)]
+    assert sorted(told, key=lambda v: v["kind"]) == runs
+    summaries = [run.summary for run in server.store.runs.values()]
+    assert {(s["protein.state"], s["protein.error"]) for s in summaries} == {
+        ("failure", "not this one")
+    }
