@@ -12,6 +12,7 @@ from launcher.ports import Job
 from launcher.standing import Standing
 from launcher.state import State, Trial
 from launcher.sweepfile import yamlio
+from launcher.wandb import environment as wandb_environment
 from launcher.wandb import settings_file
 
 
@@ -27,6 +28,7 @@ def write_trial(
     """Write what a trial reads, and what people want to know about how it came to be."""
     run = folder.run(trial.run_id)
     (run / "checkpoints").mkdir(parents=True, exist_ok=True)
+    wandb_environment.use_dir(config, run)
     params = trial_parameters(config, trial.params)
     _write(run / "params.json", json.dumps(params, indent=1, allow_nan=False) + "\n")
     overrides = {"run": trial.run_id, **trial_config(config, trial.params)}

@@ -87,15 +87,18 @@ def reap(name: str, yes: bool) -> int:
 def sync(name: str | None) -> int:
     """Upload to W&B what trials logged offline, once."""
     from launcher import sweep
+    from launcher.config import from_mapping
     from launcher.folder import find
     from launcher.wandb import sync as wandb_sync
 
     folder = find(name)
-    running = [trial.run_id for trial in sweep.read(folder).live_trials]
-    done = wandb_sync.sync(folder, running=running, progress=_progress)
-    click.echo(f"{len(done.uploaded)} uploaded, {len(done.already)} were already", err=True)
+    state = sweep.read(folder)
+    running = [trial.run_id for trial in state.live_trials]
+    config = from_mapping(state.config)
+    done = wandb_sync.sync(folder, config, state.sweep_id, running=running, progress=_progress)
+    click.echo(f"{len(done.uploaded)} uploaded, {len(done.already)} had been before", err=True)
     for words, logs in (
-        ("say nothing", done.empty),
+        ("have nothing in them", done.empty),
         ("still grow: sync again when their trials have ended", done.running),
         ("could not be uploaded: sync again", done.failed),
     ):
@@ -107,7 +110,7 @@ def sync(name: str | None) -> int:
 
 
 def _progress(done: int, all_: int) -> None:
-    click.echo(f"{done} of {all_} logs", err=True)
+    click.echo(f"uploading to W&B: {done} of {all_} logs", err=True)
 
 
 COMMANDS = (validate, doctor, reap, sync)

@@ -7,9 +7,11 @@ the parameters as Protein gave them, whatever the program passes to `wandb.init`
 The same stands in a settings file of the trial, see `settings_file`, for programs that lose theirs.
 """
 
+import contextlib
 import hashlib
 import json
 import os
+import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from launcher.config import SweepConfig
+from launcher.executors.skypilot.resources import resources_of
 from launcher.state import State, Trial
 from launcher.wandb import settings_file
 from launcher.wandb.access import DEFAULT_BASE_URL, api_key, base_url, can_connect, has_key
@@ -117,8 +120,12 @@ def shortened(text: str, length: int) -> str:
 
 
 def provenance(config: SweepConfig, state: State, trial: Trial, attempt: int) -> dict[str, Any]:
-    """Return where a run comes from: W&B itself adds the host and its hardware."""
+    """Return where a run comes from: W&B itself adds the host and its hardware.
+
+    The machine is the one that was asked for; on this cloud or that it gets its name later.
+    """
     latest = trial.attempt
+    runs_here = config.execution.cloud == "local"
     return {
         "sweep": config.name,
         "sweep_id": state.sweep_id,
@@ -127,6 +134,7 @@ def provenance(config: SweepConfig, state: State, trial: Trial, attempt: int) ->
         "origin": trial.origin.value,
         "commit": _commit_once(Path(config.task.workdir or ".")),
         "cloud": config.execution.cloud,
+        "machine": socket.gethostname() if runs_here else resources_of(config),
         "price_usd_per_hour": latest.price_usd_per_hour if latest is not None else None,
     }
 
@@ -142,6 +150,21 @@ def commit(folder: Path) -> str | None:
 
 
 _commit_once = cache(commit)  # trial after trial starts from the same folder
+
+
+def use_dir(config: SweepConfig, run_dir: Path, environ: Mapping[str, str] = os.environ) -> None:
+    """Let W&B's part of a run folder lie in the user's $WANDB_DIR.
+
+    It is linked, so that results are found there also by who does not know the variable. Where
+    that cannot be, it stays in the run folder.
+    """
+    wanted, here = _asked(config, environ, "WANDB_DIR"), run_dir / "wandb"
+    if not wanted or config.execution.cloud != "local" or here.exists():
+        return
+    there = Path(wanted).expanduser().resolve() / run_dir.name / "wandb"
+    with contextlib.suppress(OSError):
+        there.mkdir(parents=True, exist_ok=True)
+        here.symlink_to(there)
 
 
 def resolve_mode(config: SweepConfig, environ: Mapping[str, str] = os.environ) -> Mode:

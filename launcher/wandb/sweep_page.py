@@ -9,7 +9,7 @@ import io
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -39,8 +39,10 @@ def find_or_create_sweep(
     config: SweepConfig,
     sweep_id: str,
     environ: Mapping[str, str] = os.environ,
+    *,
+    prior_runs: Sequence[str] = (),
 ) -> str:
-    """Return the W&B sweep of this sweep, made by the first call.
+    """Return the W&B sweep of this sweep, made by the first call with the runs that it has already.
 
     Whoever was killed between W&B's answer and the note of it left a sweep behind that carries our
     name: it is found and taken. May raise anything: the caller goes on without.
@@ -57,7 +59,7 @@ def find_or_create_sweep(
         import wandb
 
         with _undisturbed():
-            made = str(wandb.sweep(wanted, entity=team, project=place))
+            made = str(wandb.sweep(wanted, entity=team, project=place, prior_runs=list(prior_runs)))
     write_atomic(folder.path / FILE, json.dumps({"wandb_sweep_id": made}) + "\n")
     return made
 

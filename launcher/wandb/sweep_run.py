@@ -52,7 +52,7 @@ def shown_in_wandb(
         trouble = _why_no_sweep(folder, config, sweep_id, environ)
     if trouble:
         notice(f"W&B: {trouble}; the sweep goes on, `protein-sky sync {folder.name}` uploads later")
-    shown = SweepRun(config, opener(folder, config, sweep_id, environ))
+    shown = SweepRun(config, opener(folder, config, sweep_id, environ), notice)
     try:
         yield shown
     finally:
@@ -114,14 +114,18 @@ class SweepRun:
 
     W&B is spoken to by a thread that does not keep the program alive; what it cannot deliver is
     lost, for the journal has it all. `open_run` gives the run; it may take long and raise anything.
+    `notice` is told where the run is to be seen.
     """
 
-    def __init__(self, config: SweepConfig, open_run: Callable[[], Any]) -> None:
+    def __init__(
+        self, config: SweepConfig, open_run: Callable[[], Any], notice: Callable[[str], None]
+    ) -> None:
         self._config = config
         self._rows: queue.SimpleQueue[tuple[dict[str, Any], dict[str, Any]] | None] = (
             queue.SimpleQueue()
         )
         self._open_run = open_run
+        self._notice = notice
         self.problem = ""
         self._thread = threading.Thread(target=self._deliver, name="wandb-sweep-run", daemon=True)
         self._thread.start()
@@ -141,6 +145,7 @@ class SweepRun:
     def _deliver(self) -> None:
         try:
             run = self._open_run()
+            self._notice(f"W&B: follow the sweep at {run.url}")
             while (taken := self._rows.get()) is not None:
                 numbers, facts = taken
                 run.log(numbers)

@@ -1,7 +1,8 @@
 """Upload later what trials logged offline: `protein-sky sync NAME`.
 
 The client's own uploader replays a log: run id, name, tags, group and sweep are in it. It marks a
-log as uploaded with a file beside it, which we read: nothing is uploaded twice.
+log as uploaded with a file beside it, which we read: nothing is uploaded twice. A sweep that was
+never online has no W&B sweep yet: it is made once all its runs are there, with these.
 """
 
 import os
@@ -12,10 +13,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from launcher.config import SweepConfig
 from launcher.errors import ProteinSkyError, UsageError
 from launcher.folder import SweepFolder
 from launcher.wandb import offline as wandb_offline
-from launcher.wandb.access import has_key
+from launcher.wandb.access import KEY_HINT, check_access, has_key
+from launcher.wandb.sweep_page import find_or_create_sweep, recorded_sweep
 
 CHUNK = 50
 """Logs in one call of the uploader: few enough for a command line, and for news between calls."""
@@ -40,6 +43,8 @@ class SyncReport:
 
 def sync(
     folder: SweepFolder,
+    config: SweepConfig,
+    sweep_id: str,
     *,
     running: Collection[str] = (),
     environ: Mapping[str, str] = os.environ,
@@ -49,12 +54,11 @@ def sync(
 
     Logs of trials that run, `running` by run id, still grow: they are left for the next time, for
     the uploader would mark them as done. `progress` is told how many of how many are done.
-    Raises UsageError without a key or without wandb, ProteinSkyError if not even one log could be
-    uploaded.
+    Raises UsageError without the right key or without wandb, ProteinSkyError if W&B is away or not
+    even one log could be uploaded.
     """
-    if not has_key(environ):
-        hint = "set WANDB_API_KEY, or run `wandb login`"
-        raise UsageError("there is no key for W&B", hint=hint)
+    if trouble := _why_not(environ):
+        raise ProteinSkyError(f"W&B: {trouble}", hint="nothing is lost; try again later")
     # The mode and the identity of whoever calls us are not those of the runs.
     kept = {name: value for name, value in environ.items() if name not in _NOT_OURS}
     command = _uploader(kept)
@@ -76,7 +80,34 @@ def sync(
             f"W&B took none of {len(failed)} offline runs: {message}",
             hint="nothing is lost; try again later",
         )
+    if not failed and not growing:
+        run_ids = sorted({log.parents[2].name for log in (*uploaded, *already)})
+        message = _show_as_sweep(folder, config, sweep_id, environ, run_ids) or message
     return SyncReport(uploaded, already, failed, empty, growing, message)
+
+
+def _why_not(environ: Mapping[str, str]) -> str:
+    """Return why W&B would take nothing now, empty if it would. Raises UsageError for the key."""
+    if not has_key(environ):
+        raise UsageError("there is no key for W&B", hint=KEY_HINT)
+    return check_access(environ)
+
+
+def _show_as_sweep(
+    folder: SweepFolder,
+    config: SweepConfig,
+    sweep_id: str,
+    environ: Mapping[str, str],
+    run_ids: Sequence[str],
+) -> str:
+    """Make the W&B sweep of runs that had none; return why that was not possible."""
+    if not run_ids or recorded_sweep(folder) is not None:
+        return ""
+    try:
+        find_or_create_sweep(folder, config, sweep_id, environ, prior_runs=run_ids)
+    except Exception as error:  # noqa: BLE001 - the client raises whatever broke inside it
+        return f"the runs are there, and no sweep to show them: {type(error).__name__}: {error}"
+    return ""
 
 
 def _uploader(environ: Mapping[str, str]) -> Sequence[str]:

@@ -13,7 +13,9 @@ import pytest
 from launcher.folder import SweepFolder
 from launcher.wandb.access import check_access
 from launcher.wandb.metrics import from_api
+from launcher.wandb.sweep_page import FILE
 from launcher.wandb.sync import sync
+from tests.launcher.builders import a_config
 from tests.launcher.wandb_programs import RUN_ID, run_trial
 
 PROJECT = os.environ.get("PROTEIN_SKY_LIVE_WANDB", "")
@@ -32,9 +34,10 @@ def test_the_key_is_accepted() -> None:
 def test_a_run_made_offline_arrives_and_is_read_back(tmp_path: Path) -> None:
     place = {"WANDB_MODE": "offline", "WANDB_PROJECT": PROJECT}
     run_trial(tmp_path, place, values=(0.25, 0.75), wandb_sweep_id=None)
-    report = sync(SweepFolder(tmp_path))
+    (tmp_path / FILE).write_text('{"wandb_sweep_id": "none"}')  # leave no sweep behind
+    report = sync(SweepFolder(tmp_path), a_config(), "abc123")
     assert (len(report.uploaded), report.failed) == (1, ())
-    fetch = from_api(PROJECT, os.environ.get("WANDB_ENTITY"))
+    fetch = from_api(a_config(wandb={"project": PROJECT}))
     deadline = time.monotonic() + 300  # a summary may be minutes late
     while time.monotonic() < deadline:
         found = fetch([RUN_ID]).get(RUN_ID)

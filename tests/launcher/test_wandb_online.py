@@ -102,3 +102,17 @@ def test_offline_a_sweep_gets_its_scores_from_the_logs(
     monkeypatch.setenv("HOME", str(tmp_path))
     state = run_sweep(SweepFolder(tmp_path / "demo"), trials=2)
     assert [t.score for t in state.ordered] == [t.params["trainer.gamma"] for t in state.ordered]
+
+
+def test_logs_lie_where_the_user_wants_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "scratch"))
+    state = run_sweep(SweepFolder(tmp_path / "demo"), trials=1)
+    trial = state.trials[1]
+    assert trial.score == trial.params["trainer.gamma"]
+    (log,) = tmp_path.glob(f"scratch/{trial.run_id}/wandb/offline-run-*/run-*.wandb")
+    assert tmp_path / "demo" not in log.resolve().parents

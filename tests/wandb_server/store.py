@@ -136,6 +136,9 @@ class Store:
         """Filter runs by name or group, the only filters known; another one is an error."""
         wanted = json.loads(filters or "{}")
         runs = [run for run in self.runs.values() if run.project == project]
+        if one_of := wanted.pop("$or", None):
+            some = [self._found(project, json.dumps(one)) for one in one_of]
+            runs = [run for run in runs if any(run in found for found in some)]
         for key, test in wanted.items():
             if key not in ("name", "group", "sweep"):
                 raise ValueError(f"unknown filter {key}")
@@ -264,6 +267,9 @@ class Store:
         config = sent["config"]
         shown = sent.get("displayName") or yaml.safe_load(config).get("name")
         self.sweeps[name] = Sweep(name, str(sent["projectName"]), config, shown)
+        if sent.get("priorRunsFilters"):
+            for run in self._found(sent["projectName"], sent["priorRunsFilters"]):
+                run.sweep = name
         return {"sweep": self._sweep(name), "configValidationWarnings": []}
 
     def _create_agent(self, _info: Any, **given: Any) -> dict[str, Any]:

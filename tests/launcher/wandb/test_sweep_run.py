@@ -24,6 +24,7 @@ class FakeRun:
         self.rows: list[dict[str, Any]] = []
         self.summary: dict[str, Any] = {}
         self.is_finished = False
+        self.url = "https://wandb.ai/team/metta/runs/x"
 
     def log(self, row: dict[str, Any]) -> None:
         self.rows.append(row)
@@ -70,21 +71,22 @@ def test_the_summary_shows_the_pareto_front() -> None:
 
 
 def test_the_run_gets_a_row_for_each_change_and_ends() -> None:
-    run, config = FakeRun(), a_config()
-    watch = SweepRun(config, lambda: run)
+    run, config, told = FakeRun(), a_config(), list[str]()
+    watch = SweepRun(config, lambda: run, told.append)
     state = a_state(config, succeeded(0.5))
     for record in (None, ENDED, None, SUGGESTED):
         watch(state, record)
     watch.close()
     assert [r["best/score"] for r in run.rows] == [0.5, 0.5]
     assert run.is_finished
+    assert told == [f"W&B: follow the sweep at {run.url}"]
 
 
 def test_a_service_that_is_down_does_not_stop_a_sweep() -> None:
     def down() -> Any:
         raise ConnectionError("down")
 
-    watch = SweepRun(a_config(), down)
+    watch = SweepRun(a_config(), down, print)
     watch(a_state(a_config(), queued()), SUGGESTED)
     watch.close()
     assert watch.problem == "W&B: ConnectionError: down"
@@ -126,7 +128,8 @@ def test_the_sweep_has_its_page_and_its_run_on_the_server(
         text=True,
     )
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout == "[]\n"
+    run_url = f"{server.url}/team/metta/runs/demo.abcd.sweep"
+    assert ran.stdout == f"W&B: follow the sweep at {run_url}\n[]\n"
     (sweep,) = server.store.sweeps.values()
     assert "trainer.learning_rate" in sweep.config
     assert recorded_sweep(SweepFolder(tmp_path)) == "sweep001"
