@@ -58,7 +58,8 @@ def record(config: SweepConfig, into: Path) -> None:
     """Write what code a sweep was launched with: `workdir.yaml`, and `workdir.diff` where it is
     not what was committed.
 
-    Nothing is written where git does not know the folder. Raises OSError when the disk refuses.
+    The first is written last: where it lies, both are whole. Nothing is written where git does not
+    know the folder. Raises OSError when the disk refuses.
     """
     folder = Path(config.task.workdir or ".").resolve()
     at = commit(folder)
@@ -68,10 +69,10 @@ def record(config: SweepConfig, into: Path) -> None:
     new = _git(folder, "ls-files", "-z", "--others", "--exclude-standard") or b""
     untracked = sorted(name for name in os.fsdecode(new).split("\0") if name)
     facts = {"folder": str(folder), "commit": at, "is_changed": bool(diff or untracked)}
-    write_atomic(into / "workdir.yaml", yamlio.dump({**facts, "untracked": untracked[:1000]}))
     if diff:
         text = diff[:MAX_DIFF_BYTES].decode("utf-8", errors="replace")
         write_atomic(into / "workdir.diff", text)
+    write_atomic(into / "workdir.yaml", yamlio.dump({**facts, "untracked": untracked[:1000]}))
 
 
 def keep_out(folder: Path) -> None:

@@ -37,14 +37,12 @@ def test_a_sweep_killed_at_some_steps_ends_as_if_it_had_not_been() -> None:
     with fast_folder() as folder:
         whole, points = StormLab(folder / "whole", a_config(trials=4), ask=random_ask), Points()
         whole.coordinate(points)
-        killed = 0
         submitted = [step for step, what in enumerate(points.seen, 1) if what == "after submit"]
-        for step in [*submitted, *random.Random(1).sample(range(1, len(points.seen)), 6)]:
+        for step in {*submitted, *random.Random(1).sample(range(1, len(points.seen)), 6)}:
             lab = StormLab(folder / str(step), a_config(trials=4), ask=random_ask)
-            killed += kill_at(lab, step)  # a loaded machine may need fewer looks, and steps
+            assert kill_at(lab, step)
             finish(lab)
             assert params_of(check_nothing_lost(lab, trials=4)) == params_of(whole.state())
-        assert killed >= len(submitted)
 
 
 def test_a_changed_row_is_noticed_though_sqlite_finds_nothing_wrong(tmp_path: Path) -> None:

@@ -114,6 +114,22 @@ def test_the_commit_and_what_was_changed_since_are_remembered(
     assert "+print(1)" in (sweep / "workdir.diff").read_text()
 
 
+def test_a_launch_killed_before_its_diff_was_kept_does_not_look_recorded(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(path: Path, content: str) -> None:
+        if path.name == "workdir.diff":
+            raise KeyboardInterrupt
+        path.write_text(content)
+
+    sweep = tmp_path_factory.mktemp("sweep")
+    put(repository, train="print(1)")
+    monkeypatch.setattr(workdir, "write_atomic", killed)
+    with pytest.raises(KeyboardInterrupt):
+        workdir.record(a_config(task={"workdir": str(repository)}), sweep)
+    assert not (sweep / "workdir.yaml").exists()
+
+
 def test_a_folder_as_it_was_committed_has_no_diff(
     repository: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

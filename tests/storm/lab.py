@@ -22,7 +22,7 @@ from typing import Any
 
 from launcher import sweep
 from launcher.budget import Offer
-from launcher.config import SweepConfig
+from launcher.config import SweepConfig, from_mapping
 from launcher.coordinator import World
 from launcher.errors import ProteinSkyError
 from launcher.executors.simulated import (
@@ -167,11 +167,17 @@ class Lab:
         return World(executor, metrics, clock, self.offer, self.ask, poll_seconds=self.poll_seconds)
 
     def coordinate(self, points: Points, **changes: Any) -> State:
-        """Run the sweep here, as `protein-sky launch` or `resume` would."""
+        """Run the sweep here, as `protein-sky launch` or `resume` would.
+
+        Its code is a folder that git does not know: what a launch writes about a commit, and so the
+        number of steps, would depend on where, and beside whom, the tests run.
+        """
+        plain = self.config.to_mapping()
+        config = from_mapping({**plain, "task": {**plain["task"], "workdir": str(self.path)}})
         world = replace(self.world(points), **changes)
         with watching_files(points), connected(world, points):
             watch, notice = world.watch, world.notice
-            return sweep.run(self.folder, self.config, watch, notice)
+            return sweep.run(self.folder, config, watch, notice)
 
     def state(self) -> State:
         return sweep.read(self.folder)
