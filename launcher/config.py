@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import ConfigError, Problem
-from launcher.sweepfile.reader import read_sweep
 from launcher.sweepfile.schema import (
     DEFAULT_RUN,
     LAUNCHER_KEYS,
@@ -46,6 +45,8 @@ def load(source: str | Path | None, *, overrides: Sequence[str] = ()) -> SweepCo
     parameter is a template: it loads, and nothing can be launched from it.
     Raises ConfigError with every problem found.
     """
+    from launcher.sweepfile.reader import read_sweep  # who reads a recorded sweep needs no YAML
+
     config, problems = read_sweep(source, overrides)
     if problems or config is None:
         raise ConfigError(problems)
@@ -54,6 +55,8 @@ def load(source: str | Path | None, *, overrides: Sequence[str] = ()) -> SweepCo
 
 def check(source: str | Path | None, overrides: Sequence[str] = ()) -> list[Problem]:
     """Give every problem of a sweep, sorted by position. Nothing is raised."""
+    from launcher.sweepfile.reader import read_sweep
+
     return sorted(read_sweep(source, overrides)[1])
 
 

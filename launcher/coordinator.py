@@ -12,7 +12,7 @@ from typing import assert_never
 
 import msgspec
 
-from launcher import inbox, judging, metrics, policy, trainlog, views
+from launcher import inbox, judging, metrics, policy, snapshot, trainlog, views
 from launcher.budget import Offer
 from launcher.config import from_mapping
 from launcher.early_stopping import Curve, thinned
@@ -189,7 +189,10 @@ class Coordinator:
             self._is_behind = False
 
     def _back_up(self, *, is_due: bool = False) -> None:
-        """Keep a copy of the journal. Room for events may be left where none is for a copy."""
+        """Keep a copy of the journal, and what it folds to.
+
+        Room for events may be left where none is for a copy.
+        """
         now = self._world.clock.now()
         if is_due or now - self._backed_up_at >= BACKUP_SECONDS:
             self._backed_up_at = now
@@ -197,6 +200,8 @@ class Coordinator:
                 self._journal.back_up(self.folder.backup)
             except DiskError as error:
                 self._world.notice(f"no backup was made: {error.message}")
+            else:
+                snapshot.write(self.folder.snapshot, self.state, self._journal)
 
     def interrupt(self) -> State:
         """End what runs and wait until it is gone; its trials go on from checkpoints later."""

@@ -2,6 +2,7 @@
 
 train_dir/sweep/<name>/
 ├── sweep.db, sweep.lock      the journal, and the lock of its one writer
+├── sweep.snapshot            what the journal folds to, so that `status` answers at once
 ├── inbox/                    requests to the coordinator
 ├── config.yaml               views for people: nothing is read back from them
 ├── report.html
@@ -52,6 +53,11 @@ class SweepFolder:
     def backup(self) -> Path:
         """The journal's latest whole copy."""
         return self.path / "sweep.db.backup"
+
+    @property
+    def snapshot(self) -> Path:
+        """The state as it was at the latest backup."""
+        return self.path / "sweep.snapshot"
 
     @property
     def lock(self) -> Path:

@@ -14,7 +14,6 @@ told from a whole one.
 import fcntl
 import hashlib
 import os
-import socket
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -83,7 +82,7 @@ class Lock:
                 hint="watch it with `protein-sky status --watch`, end it with `protein-sky stop`",
             )
         os.ftruncate(fd, 0)
-        os.pwrite(fd, f"pid {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        os.pwrite(fd, f"pid {os.getpid()} on {os.uname().nodename}".encode(), 0)
         self._fd = fd
 
     def release(self) -> None:
@@ -161,7 +160,7 @@ class Journal:
         fewer rows than there were.
         """
         tip = _read_tip(self.path)  # before the rows: a live writer may add to both meanwhile
-        last, chain = after_seq, self._chain_at(after_seq)
+        last, chain = after_seq, self.chain_at(after_seq)
         with _translated(self.path):
             rows = self._db.execute(
                 "SELECT seq, epoch, at, body, chain FROM events WHERE seq > ? ORDER BY seq",
@@ -185,7 +184,8 @@ class Journal:
                 " or an older copy lies here"
             )
 
-    def _chain_at(self, seq: int) -> str:
+    def chain_at(self, seq: int) -> str:
+        """Return the checksum of an event and all before it; "" where there is no such event."""
         with _translated(self.path):
             row = self._db.execute("SELECT chain FROM events WHERE seq = ?", (seq,)).fetchone()
         return row[0] if row is not None else ""
@@ -247,7 +247,7 @@ class JournalWriter(Journal):
             self.epoch = newest + 1
             self._db.execute(
                 "INSERT INTO epochs VALUES (?, ?, ?, ?)",
-                (self.epoch, socket.gethostname(), os.getpid(), now),
+                (self.epoch, os.uname().nodename, os.getpid(), now),
             )
 
     def _connect(self) -> sqlite3.Connection:
@@ -316,7 +316,7 @@ def _create(path: Path, now: float, first: Event | None) -> None:
         with closing(sqlite3.connect(draft)) as db, db:
             db.executescript(_SCHEMA)
             if first is not None:
-                host = socket.gethostname()
+                host = os.uname().nodename
                 db.execute("INSERT INTO epochs VALUES (1, ?, ?, ?)", (host, os.getpid(), now))
                 _insert(db, 1, now, _readable(first))
         draft.replace(path)

@@ -1,6 +1,6 @@
 """Values that are numbered from 1, as one frozen value."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -18,6 +18,12 @@ class Numbered(Generic[T]):
     def __init__(self, blocks: tuple[tuple[T, ...], ...] = (), length: int = 0) -> None:
         self._blocks = blocks
         self._length = length
+
+    @classmethod
+    def of(cls, values: Sequence[T]) -> "Numbered[T]":
+        """Return these values, the first one as number 1."""
+        blocks = [tuple(values[at : at + _BLOCK]) for at in range(0, len(values), _BLOCK)]
+        return cls(tuple(blocks), len(values))
 
     def put(self, number: int, value: T) -> "Numbered[T]":
         """Return a copy with this value at `number`, which exists or is the next one.

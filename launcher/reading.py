@@ -2,6 +2,7 @@
 
 import os
 
+from launcher import snapshot
 from launcher.budget import Offer
 from launcher.config import SweepConfig
 from launcher.errors import DamageError
@@ -17,15 +18,15 @@ def read(folder: SweepFolder) -> State:
     Raises NotFoundError, JournalError.
     """
     with Journal(folder.database) as journal:
-        return state_of(folder, journal)
+        return state_of(folder, journal, snapshot.read(folder.snapshot, journal))
 
 
-def state_of(folder: SweepFolder, journal: Journal) -> State:
-    """Return the state that an open journal gives.
+def state_of(folder: SweepFolder, journal: Journal, known: State | None = None) -> State:
+    """Return the state that an open journal gives; `known` is the one after its first events.
 
     Raises JournalError.
     """
-    state = fold(journal.read())
+    state = fold(journal.read(0 if known is None else known.seq), known)
     if state is None:  # a sweep is created together with its first event
         raise DamageError(
             f"{folder.database} has no events",

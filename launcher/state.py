@@ -10,7 +10,6 @@ from functools import reduce
 from typing import Any, assert_never
 
 import msgspec
-from rpds import HashTrieSet
 
 from launcher.events import (
     AttemptCancelling,
@@ -70,7 +69,7 @@ class TrialState(StrEnum):
         return self not in (TrialState.QUEUED, TrialState.STARTING, TrialState.RUNNING)
 
 
-class Attempt(msgspec.Struct, frozen=True):
+class Attempt(msgspec.Struct, frozen=True, array_like=True):
     """One try at a trial. None: not yet, or never.
 
     `machine_seconds` is how long its machines were held; prices cover all of them together.
@@ -98,7 +97,7 @@ class Attempt(msgspec.Struct, frozen=True):
         return self.ended_at is not None
 
 
-class Trial(msgspec.Struct, frozen=True):
+class Trial(msgspec.Struct, frozen=True, array_like=True):
     """One set of parameters and what became of it.
 
     `score` is in the metric's own unit and direction; `cost_seconds` is what the optimizer learns
@@ -160,7 +159,7 @@ class State(msgspec.Struct, frozen=True):
     waiting: tuple[int, ...] = ()  # numbers of the trials to start (again), in order
     live: tuple[int, ...] = ()  # and of those for which a job may exist
     queue: tuple[Enqueued, ...] = ()
-    commands: "HashTrieSet[str]" = HashTrieSet()  # ids already carried out
+    commands: frozenset[str] = frozenset()  # ids already carried out
     consecutive_failures: int = 0  # of programs that broke; see policy.counts_against_the_limit
     last_failure_at: float | None = None
     settled_usd: float = 0.0
@@ -221,7 +220,7 @@ def apply(state: State | None, record: Recorded) -> State:
     else:
         state = _apply_to_sweep(state, event, record.at)
     command_id = getattr(event, "command_id", None)
-    commands = state.commands.insert(command_id) if command_id else state.commands
+    commands = state.commands | {command_id} if command_id else state.commands
     return _with(state, epoch=record.epoch, seq=record.seq, at=record.at, commands=commands)
 
 

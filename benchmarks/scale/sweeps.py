@@ -36,9 +36,10 @@ def ask(config: SweepConfig, state: State) -> Suggestion:
 
 
 def a_minute(job: Job) -> SimulatedRun:
-    """Run for about a minute and report a score."""
-    seconds = 45.0 + 30.0 * random.Random(job.name).random()
-    return SimulatedRun(duration_seconds=seconds, metrics={"reward": seconds})
+    """Run for about a minute and report a score that has nothing to do with it."""
+    numbers = random.Random(job.name)
+    seconds = 45.0 + 30.0 * numbers.random()
+    return SimulatedRun(duration_seconds=seconds, metrics={"reward": numbers.random()})
 
 
 def swept(path: Path, trials: int, parallel: int = 100) -> State:

@@ -47,11 +47,11 @@ def document(folder: "SweepFolder") -> dict[str, Any]:
     )
 
 
-def as_text(document: dict[str, Any]) -> str:
-    """Return a document as JSON for people and programs; 10,000 trials take no second."""
+def as_text(document: dict[str, Any]) -> bytes:
+    """Return a document as JSON for people and programs."""
     import msgspec
 
-    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+    return msgspec.json.format(msgspec.json.encode(document), indent=2)
 
 
 def write_report(folder: "SweepFolder") -> Path:

@@ -1,5 +1,6 @@
 """status, ls, logs, best and report: look at sweeps."""
 
+import gc
 import json
 import os
 import time
@@ -30,14 +31,17 @@ def status(name: str | None, as_json: bool, watch: bool) -> int:
     from launcher.folder import find
 
     folder = find(name)
-    if as_json:
-        click.echo(as_text(document(folder)))
-    elif watch:
+    if watch and not as_json:
         _watch(folder)
+        return 0
+    gc.disable()  # 10,000 trials are many objects, and all of them stay until the end
+    shown = document(folder)
+    if as_json:
+        click.echo(as_text(shown))
     else:
         from launcher.pages.table import Screen, Spoken
 
-        console().print(Spoken(Screen(document(folder))))
+        console().print(Spoken(Screen(shown)))
     return 0
 
 

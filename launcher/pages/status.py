@@ -7,7 +7,6 @@ dollars, scores in the metric's own unit and direction. None means not known or 
 import json
 import math
 from collections import Counter
-from importlib.resources import files
 from typing import Any, assert_never
 
 from launcher import budget, objectives
@@ -74,6 +73,8 @@ def _second_objective(config: SweepConfig, trials: list[Trial]) -> dict[str, Any
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of the document."""
+    from importlib.resources import files
+
     text = files("launcher.pages").joinpath("status.schema.json").read_text(encoding="utf-8")
     parsed: dict[str, Any] = json.loads(text)
     return parsed

@@ -25,7 +25,7 @@ LAUNCHER_LAYERS = [
     {"wandb.metrics", "wandb.sync"},
     {"objectives", "workdir"},
     {"budget", "edits", "optimizer", "enqueueing", "jobs", "views", "standing", "wandb.sweep_run"},
-    {"policy", "judging", "clouds", "reading", "restore"},
+    {"policy", "judging", "clouds", "reading", "restore", "snapshot"},
     {"pages.status", "pages.wording", "notify"},
     {"coordinator", "pages.picture", "pages.figures", "pages.plan"},
     {"pages.table", "pages.report", "sweep"},
