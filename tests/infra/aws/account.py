@@ -10,7 +10,8 @@ from typing import Any
 from tests.infra.aws import catalogue
 
 HOST = "10.77.0.1"
-ENDPOINT = f"http://{HOST}:5999"
+PORT = "5999"
+ENDPOINT = f"http://{HOST}:{PORT}"
 API_SERVER_PORT = 46981
 KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
 ROLE = "skypilot-v1"  # the one that SkyPilot would create

@@ -5,8 +5,7 @@ mount and host name namespaces over an overlay of the image, and a real sshd; us
 commands come from the instance's user data, as from cloud-init. An instance that is terminated or
 stopped in moto is killed at once, without notice: that is how a spot instance is lost.
 
-Not emulated: the metadata service (so neither instance roles nor the two-minute notice of a spot
-interruption), disks, firewalls, public addresses.
+Not emulated: the two-minute notice of a spot interruption, disks, firewalls, public addresses.
 
 All instances see one folder as /shared, as they would an EFS.
 

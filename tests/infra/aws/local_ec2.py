@@ -3,10 +3,9 @@
 In one network namespace: moto (the AWS API), bodies.py (gives instances a body), SkyPilot's API
 server and the client's commands. Each instance is a namespace beside it, on the same bridge.
 
-Not covered, as nothing emulates the metadata service: instance roles, and with them autostop and
-autodown (SkyPilot's agent drops every other credential before it ends its own machine), and the
-notice before a spot interruption. Role creation neither: moto lacks AWS's own policies, so the role
-is there before SkyPilot asks.
+Moto is the machines' metadata service too: SkyPilot's agent there gets a role's credentials from it
+before it ends its own machine. Not covered: which role may do what, the notice before a spot
+interruption, and the creation of SkyPilot's role, for which moto lacks AWS's own policies.
 """
 
 import hashlib
@@ -54,6 +53,8 @@ class LocalEc2:
         self.home = folder / "home"
         self.shared = folder / "shared"  # every instance sees it as /shared
         self._started: list[subprocess.Popen[bytes]] = []
+        self._aws: list[subprocess.Popen[bytes]] = []
+        self._sold_out = folder / "sold_out"
         self._inside = ThreadPoolExecutor(1, initializer=network.enter, initargs=(self.namespace,))
 
     @property
@@ -127,6 +128,25 @@ class LocalEc2:
         """As AWS takes a spot instance back, but without notice."""
         self._call(lambda: account.client("ec2").terminate_instances(InstanceIds=[instance_id]))
 
+    def sell_out(self, instance_type: str) -> None:
+        """From now on no zone has one that is free."""
+        with self._sold_out.open("a") as file:
+            file.writelines(f"{instance_type} {zone}\n" for zone in self._call(_zones))
+
+    def refused(self) -> list[str]:
+        """The types of the launches that found none free."""
+        path = self._sold_out.with_suffix(".refused")
+        return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
+
+    def kill_clients(self) -> None:
+        """SIGKILL to all that is not AWS's: coordinators, SkyPilot's server and its children."""
+        aws = frozenset(process.pid for process in self._aws)
+        network.end_all(self.namespace, but=aws)
+
+    def start_api_server(self) -> None:
+        """SkyPilot's own server, which answers the client's commands."""
+        self.run("sky", "api", "start")
+
     def __enter__(self) -> Self:
         remove_abandoned()
         try:
@@ -163,24 +183,25 @@ class LocalEc2:
         ip("-n", self.namespace, "link", "add", "br0", "type", "bridge")
         ip("-n", self.namespace, "address", "add", f"{account.HOST}/16", "dev", "br0")
         ip("-n", self.namespace, "link", "set", "br0", "up")
-        self._start_moto(images)
-        self._start_bodies()
-        self.run("sky", "api", "start")
+        self._aws = [self._start_moto(images), self._start_bodies()]
+        self.start_api_server()
 
-    def _start_moto(self, images: Path) -> None:
+    def _start_moto(self, images: Path) -> subprocess.Popen[bytes]:
         settings = (
             "MOTO_IAM_LOAD_MANAGED_POLICIES=true",
             "MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION=true",
             "MOTO_ENABLE_AMI_VALIDATION=true",
             f"MOTO_AMIS_PATH={images}",
         )
-        server = ("moto_server", "--host", account.HOST, "--port", "5999")
-        moto = self.start("env", *settings, *server, log="moto.log")
+        program = ("env", *settings, sys.executable, "-m", "tests.infra.aws.short_of")
+        command = self._as_client(*program, str(self._sold_out), account.HOST, account.PORT)
+        moto = self._start(command, "moto.log", REPOSITORY)
         eventually(lambda: moto.poll() is not None or self._call(_moto_answers), seconds=120)
         assert moto.poll() is None, (self.folder / "moto.log").read_text()
         self._call(lambda: account.seed(self.home))
+        return moto
 
-    def _start_bodies(self) -> None:
+    def _start_bodies(self) -> subprocess.Popen[bytes]:
         """Not as the client: the namespaces that it makes must be seen outside."""
         place = self.folder / "instances"
         place.mkdir()
@@ -189,7 +210,7 @@ class LocalEc2:
         folders = [place, self.machine_image / "rootfs", self.shared]
         arguments = [self.namespace, *map(str, folders)]
         program = [sys.executable, "-m", "tests.infra.aws.bodies"]
-        self._start([*program, *arguments], "bodies.log", REPOSITORY)
+        return self._start([*program, *arguments], "bodies.log", REPOSITORY)
 
     def _start(self, command: list[str], log: str, cwd: Path) -> subprocess.Popen[bytes]:
         with (self.folder / log).open("ab") as file:
@@ -221,6 +242,11 @@ class LocalEc2:
 def host_name_of(address: str | None) -> str | None:
     """As EC2 derives it."""
     return None if address is None else "ip-" + address.replace(".", "-")
+
+
+def _zones() -> list[str]:
+    answer = account.client("ec2").describe_availability_zones()
+    return [zone["ZoneName"] for zone in answer["AvailabilityZones"]]
 
 
 def _moto_answers() -> bool:

@@ -38,12 +38,17 @@ def family(namespace: str) -> list[str]:
 
 def remove(namespace: str) -> None:
     """First end every process in it."""
-    eventually(lambda: not _end_all(namespace), seconds=60)
+    end_all(namespace)
     ip("netns", "delete", namespace)
 
 
-def _end_all(namespace: str) -> list[int]:
-    pids = [int(line) for line in ip("netns", "pids", namespace).split()]
+def end_all(namespace: str, *, but: frozenset[int] = frozenset()) -> None:
+    """SIGKILL to every process in the namespace, but for some, until there is none."""
+    eventually(lambda: not _end_once(namespace, but), seconds=60)
+
+
+def _end_once(namespace: str, but: frozenset[int]) -> set[int]:
+    pids = {int(line) for line in ip("netns", "pids", namespace).split()} - but
     for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)

@@ -43,7 +43,9 @@ class Ec2Sweep:
         """What the machines see as /shared/NAME."""
         return self.ec2.shared / self.name
 
-    def write(self, *, cases: list[str], **execution: Any) -> None:
+    def write(
+        self, *, cases: list[str], resources: dict[str, Any] | None = None, **execution: Any
+    ) -> None:
         """Write the sweep file: a spot A10G for each trial, two at a time, one trial per case."""
         shutil.copytree(PROGRAMS, self.folder / "programs")
         for folder in (self.evidence, self.evidence / "storage"):
@@ -61,15 +63,15 @@ class Ec2Sweep:
             "task": {
                 "run": "python3 trial.py",
                 "workdir": str(self.folder / "programs"),
+                "resources": resources or {"accelerators": "A10G:1"},
                 "envs": {"EVIDENCE": f"/shared/{self.name}"},
             },
             "execution": {
-                "gpus": "A10G:1",
                 "use_spot": True,
                 "storage": f"/shared/{self.name}/storage",
                 "retry_delay_seconds": 1,
                 "timeout_seconds": LONG,  # or a budget in dollars could not be kept
-                "idle_minutes": 60,  # an instance cannot end itself here
+                "idle_minutes": 60,  # what ends earlier has been ended, but where a test says so
                 **execution,
             },
             "budget": {"usd": 20},

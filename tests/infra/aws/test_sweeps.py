@@ -91,6 +91,44 @@ def test_a_managed_job_is_recovered_by_skypilot_on_another_machine(
     eventually(lambda: not ec2.running(), seconds=SOON)
 
 
+def test_what_is_sold_out_is_replaced_by_the_next_choice_at_its_price(
+    ec2: LocalEc2, new_sweep: NewSweep
+) -> None:
+    """The cheapest of the choices is asked for first, and none is free in any zone."""
+    before = ec2.instances()
+    ec2.sell_out("g4dn.xlarge")
+    sweep = new_sweep("replaced")
+    choices = {"any_of": [{"accelerators": "T4:1"}, {"accelerators": "A10G:1"}]}
+    sweep.write(cases=["plain"], mode="cluster_per_trial", resources=choices)
+    sweep.launch()
+    assert sweep.wait() == 0, sweep.said()
+
+    assert set(ec2.refused()) == {"g4dn.xlarge"}
+    assert sweep.launched_prices() == [PRICE]
+    assert kinds_since(before, ec2) == {("g5.xlarge", True)}
+    assert all_succeeded(sweep)
+    assert is_paid_at_the_catalogues_price(sweep)
+    eventually(lambda: not ec2.running(), seconds=SOON)
+
+
+def test_a_machine_ends_itself_when_nobody_is_left_who_could(
+    ec2: LocalEc2, new_sweep: NewSweep
+) -> None:
+    """Its trial goes on to the end; then it is idle for a minute, and terminated by its agent."""
+    sweep = new_sweep("abandoned")
+    sweep.write(cases=["waits", "plain"], mode="reused_clusters", idle_minutes=1)
+    sweep.launch()
+    first = sweep.until_started(1)
+    sweep.until_started(2)
+    ec2.kill_clients()
+    idle = [i for i in ec2.running() if i.host_name != first.host_name]
+    eventually(lambda: not {*idle} & {*ec2.running()}, seconds=SOON)
+    assert [i.host_name for i in ec2.running()] == [first.host_name]  # its trial is at work
+    sweep.release()
+    eventually(lambda: not ec2.running(), seconds=SOON)
+    ec2.start_api_server()
+
+
 def kinds_since(before: list[Instance], ec2: LocalEc2) -> set[tuple[str, bool]]:
     """Of the machines that have been launched since: type, and whether they are spot machines."""
     known = {seen.instance_id for seen in before}
