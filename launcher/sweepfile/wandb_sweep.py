@@ -25,7 +25,6 @@ TOP = (
 )  # fmt: skip
 _LAUNCH_KEYS = ("controller", "imageuri", "job", "scheduler")
 _METHODS = {"bayes": "protein", "random": "random", "grid": "grid"}
-_IGNORED = ("name", "description")
 
 
 def is_wandb_sweep(root: Node) -> bool:
@@ -47,6 +46,8 @@ def from_wandb(root: Node) -> tuple[Node, list[Problem]]:
     _method_and_metric(root, sweep, problems)
     parameters = root.entries["parameters"]
     converted = _parameters(parameters, "parameters", problems)
+    if (method := root.get("method")) is not None and method.value == "random":
+        problems.extend(_weights(parameters, "parameters"))
     sweep["parameters"] = replace(parameters, value=converted)
     _early_terminate(root, sweep, problems)
     entries = {"sweep": Node(sweep, root.place), "task": _task(root, problems)}
@@ -125,6 +126,7 @@ _MACROS = {
     "${env}": "/usr/bin/env",
     "${interpreter}": "python",
     "${args}": "${args}",
+    "${args_no_hyphens}": '"${@#--}"',
     "${args_json_file}": '"$PROTEIN_PARAMS"',
     "${args_json}": '"$(cat "$PROTEIN_PARAMS")"',
 }
@@ -160,6 +162,22 @@ def _parameters(node: Node, path: str, problems: list[Problem]) -> dict[str, Nod
     return found
 
 
+def _weights(node: Node, path: str) -> Iterator[Problem]:
+    """Refuse unequal `probabilities`: random search draws by them in W&B, and evenly here.
+
+    W&B's other methods take no notice of them either.
+    """
+    for name, entry in node.entries.items():
+        where = f"{path}.{name}"
+        inner, weights = entry.get("parameters"), entry.get("probabilities")
+        if inner is not None:
+            yield from _weights(inner, f"{where}.parameters")
+        elif weights is not None and len({item.value for item in weights.items}) > 1:
+            hint = "remove them, or take `method: bayes`, which finds out by itself"
+            key = f"{where}.probabilities"
+            yield weights.place.problem(key, "random search has no weights here", hint)
+
+
 class _Refused(Exception):  # noqa: N818 - control flow inside this module, no error of the user
     """A distribution that cannot be converted: the key, and what to tell."""
 
@@ -190,9 +208,6 @@ def _converted(given: Mapping[str, Any]) -> Any:
     if "value" in given:
         return given["value"]
     if "values" in given:
-        weights = given.get("probabilities")
-        if weights is not None and len(set(weights)) > 1:
-            raise _Refused("probabilities", "have no equal here", "remove them")
         return {"distribution": "categorical", "values": given["values"]}
     name = given.get("distribution") or _usual(given)
     q, plain_name = given.get("q"), str(name).removeprefix("q_")

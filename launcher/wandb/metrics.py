@@ -10,6 +10,7 @@ import os
 import queue
 import random
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -154,11 +155,16 @@ def _is_of(config: Mapping[str, Any], attempt: int) -> bool:
     return said is None or said == attempt
 
 
-def from_api(config: SweepConfig, environ: Mapping[str, str] = os.environ) -> Fetch:
+def from_api(
+    config: SweepConfig,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    pause: Callable[[float], None] = time.sleep,
+) -> Fetch:
     """Return a Fetch by W&B's public client, with the key and the server of this environment.
 
     What summaries lack of the sweep's metric is looked for in the histories: only our own question
-    gets those of many runs at once, and only with a key.
+    gets those of many runs at once, and only with a key. `pause` keeps such questions apart.
     """
     made: list[Any] = []
     named = entity(config, environ)
@@ -180,17 +186,25 @@ def from_api(config: SweepConfig, environ: Mapping[str, str] = os.environ) -> Fe
             lazy=False,  # else one query per run for its summary
         )
         found = {run.id: RemoteRun(run.state, _plain(run.summary), run.config) for run in runs}
-        return found if ask is None else _with_series(ask, place, found, config.sweep.metric)
+        if ask is None:
+            return found
+        return _with_series(ask, place, found, config.sweep.metric, pause=pause)
 
     return fetch
 
 
 def _with_series(
-    ask: Ask, place: Mapping[str, str | None], found: Mapping[str, RemoteRun], wanted: str
+    ask: Ask,
+    place: Mapping[str, str | None],
+    found: Mapping[str, RemoteRun],
+    wanted: str,
+    *,
+    pause: Callable[[float], None],
 ) -> Mapping[str, RemoteRun]:
     results = {name: as_result(run.summary, source="wandb") for name, run in found.items()}
     lacking = [n for n, r in results.items() if r is None or wanted not in r.metrics]
-    series = histories(ask, place, lacking, metric=over_what(wanted)[0]) if lacking else {}
+    metric, _ = over_what(wanted)
+    series = histories(ask, place, lacking, metric=metric, pause=pause) if lacking else {}
     return {name: replace(run, series=series.get(name, ())) for name, run in found.items()}
 
 

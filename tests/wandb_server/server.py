@@ -22,6 +22,7 @@ from tests.wandb_server.store import Store
 KEY = "0" * 40
 SCHEMA = build_schema(Path(__file__).with_name("schema.graphql").read_text(encoding="utf-8"))
 DROP = -1  # close the connection without an answer
+SILENT = -2  # keep the connection, and never answer
 
 
 @dataclass
@@ -33,7 +34,8 @@ class WandbServer:
     errors: list[str] = field(default_factory=list)
     operations: list[str] = field(default_factory=list)
     fault: Callable[[str], int | None] = lambda _operation: None
-    """Gets the name of each operation, gives a status to fail with, or DROP, or None."""
+    """Gets the name of each operation; gives a status to fail with, DROP, SILENT, or None."""
+    closing: threading.Event = field(default_factory=threading.Event)
 
     @property
     def environ(self) -> dict[str, str]:
@@ -76,6 +78,9 @@ class _Handler(BaseHTTPRequestHandler):
         if status == DROP:
             self.close_connection = True
             self.connection.close()
+        elif status == SILENT:
+            stand_in.closing.wait()
+            self.close_connection = True
         elif status is not None:
             self._send(status, "<html><body>no</body></html>")
         elif not self._is_allowed():
@@ -141,6 +146,7 @@ def wandb_server() -> Iterator[WandbServer]:
     try:
         yield http.stand_in
     finally:
+        http.stand_in.closing.set()
         http.shutdown()
         http.server_close()
         thread.join()

@@ -1,6 +1,7 @@
 """W&B's sweep files as ours, and ours as W&B's."""
 
 import math
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ command: ["${env}", "${interpreter}", "${program}", --fast, "${args}"]
 parameters:
   optimizer:
     values: [adam, sgd]
+    probabilities: [0.9, 0.1]
   lr:
     distribution: log_uniform_values
     min: 1e-5
@@ -88,7 +90,7 @@ def test_values_know_their_lines() -> None:
     root, _ = from_wandb(root_of(FILE))
     low = root.get("sweep", "parameters", "lr", "min")
     assert low is not None
-    assert low.place.line == 18
+    assert low.place.line == 19
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,6 @@ def test_quantised_values_are_multiples() -> None:
 @pytest.mark.parametrize(
     ("theirs", "key", "words"),
     [
-        ("{values: [1, 2], probabilities: [0.1, 0.9]}", "probabilities", "no equal"),
         ("{distribution: gaussian, min: 0, max: 1}", "distribution", "unknown"),
         ("{distribution: uniform, min: 0}", "max", "missing"),
         ("{distribution: q_uniform, q: 0.001, min: 0, max: 10}", "q", "10001 values"),
@@ -136,13 +137,33 @@ def test_what_has_no_equal_is_told_with_its_line(theirs: str, key: str, words: s
     assert words in problem.message
 
 
+def test_weights_are_refused_where_they_would_count() -> None:
+    text = (
+        FILE.replace("method: bayes", "method: random")
+        + """\
+      kind:
+        values: [1, 2]
+        probabilities: [0.5, 0.5]
+      depth:
+        values: [1, 2]
+        probabilities: [0.1, 0.9]
+"""
+    )
+    _, problems = from_wandb(root_of(text))
+    assert [(p.line, p.key) for p in problems] == [
+        (16, "parameters.optimizer.probabilities"),
+        (text.count("\n"), "parameters.model.parameters.depth.probabilities"),
+    ]
+    assert all(p.hint for p in problems)
+
+
 @pytest.mark.parametrize(
     ("line", "key"),
     [
         ("imageuri: x", "imageuri"),
         ("paramters: {}", "paramters"),
         ("method: tpe", "method"),
-        ("command: ['${args_no_hyphens}']", "command"),
+        ("command: ['${args_no_boolean_flags}']", "command"),
         ("early_terminate: {type: envelope}", "early_terminate"),
     ],
 )
@@ -174,3 +195,19 @@ def test_ranges_survive_the_way_to_wandb_and_back(low: float, factor: float, kin
     back, problems = of_one(f"{{{inline}}}")
     assert problems == []
     assert back == ours["x"]
+
+
+@pytest.mark.parametrize(
+    ("macro", "words"),
+    [
+        ("${args}", ["--lr=1e-3", "--name=a b --c"]),
+        ("${args_no_hyphens}", ["lr=1e-3", "name=a b --c"]),
+    ],
+)
+def test_a_command_gives_the_words_that_an_agent_would(macro: str, words: list[str]) -> None:
+    text = f"command: [printf, '%s\\n', '{macro}']\nmetric: {{name: r}}\nparameters: {{}}\n"
+    root, problems = from_wandb(root_of(text))
+    assert problems == []
+    script = root.plain()["task"]["run"].replace("${args}", '"$@"')  # as launcher.jobs does
+    given = ["bash", "-c", script, "bash", "--lr=1e-3", "--name=a b --c"]
+    assert subprocess.run(given, capture_output=True, text=True).stdout.splitlines() == words

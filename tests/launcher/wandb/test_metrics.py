@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from launcher.ports import Result, Run
 from launcher.wandb.metrics import FirstOf, RemoteRun, WandbMetrics, from_api
 from tests.launcher.builders import a_config
 from tests.wandb_server import store
-from tests.wandb_server.server import DROP, WandbServer, wandb_server
+from tests.wandb_server.server import DROP, SILENT, WandbServer, wandb_server
 
 
 class Service:
@@ -325,9 +326,27 @@ def test_a_project_that_is_not_there_yet_has_no_runs(server: WandbServer) -> Non
     assert from_api(a_config(wandb={"entity": "team"}))(["r0"]) == {}
 
 
+def test_a_thousand_runs_whose_summaries_are_late_cost_less_than_a_request_a_second(
+    server: WandbServer, clock: VirtualClock
+) -> None:
+    names = {f"r{n}": remote_run(f"r{n}", n) for n in range(1000)}
+    server.store.runs = names
+    server.store.hide_summaries = True
+    config = a_config()
+    fetch = from_api(config, pause=clock.sleep)
+    metrics = WandbMetrics(fetch, clock.now, config, start=lambda work: work())
+    begin = clock.now()
+    while clock.now() < begin + 240:
+        assert metrics.read(runs(1000)) == {}
+        clock.sleep(1.0)
+    assert server.operations.count("Runs") >= 2 * 3
+    assert server.operations.count("History") >= 20 * 3
+    assert len(server.operations) < clock.now() - begin
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("status", [429, 500, 503, DROP])
+@pytest.mark.parametrize("status", [200, 429, 500, 503, DROP, SILENT])
 def test_a_storm_is_a_problem_that_passes(
     server: WandbServer, clock: VirtualClock, status: int
 ) -> None:
@@ -336,8 +355,12 @@ def test_a_storm_is_a_problem_that_passes(
     assert set(metrics.read(runs(1))) == {"r0"}
     clock.sleep(60)
     server.fault = lambda _operation: status
+    server.operations.clear()
+    began = time.monotonic()
     assert set(metrics.read(runs(2))) == {"r0"}
     assert metrics.problem
+    asked = len(server.operations)
+    assert asked < max(10, time.monotonic() - began)
     server.fault = lambda _operation: None
     clock.sleep(900)
     assert metrics.read(runs(2))["r1"].metrics["reward"] == 1.0
