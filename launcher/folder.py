@@ -8,6 +8,7 @@ train_dir/sweep/<name>/
 ├── report.html
 └── runs/<run_id>/
     ├── params.json, train_config_overrides.yaml     what the trial reads
+    ├── wandb/                                       W&B's settings for the trial, and its logs
     ├── protein_suggestion.yaml, protein_state.yaml, dist_<id>.yaml
     ├── result.json, metrics.jsonl, train.log        what the trial writes
     ├── checkpoints/
