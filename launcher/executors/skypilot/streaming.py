@@ -1,6 +1,8 @@
 """What a job prints on its machine, for people who look while it runs; and a shell there."""
 
 import io
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,8 +50,23 @@ def stream(entry: Entry, show: Print, *, follow: bool) -> None:
 def host_of(entry: Entry) -> str:
     """Return the name under which `ssh` finds a job's machine.
 
-    Raises NotFoundError while there is none.
+    Raises NotFoundError while there is none, ExecutorError if SkyPilot cannot say where it is.
     """
+    cluster = _cluster_of(entry)
+    # Only this command of SkyPilot's tells ssh how to come there: its SDK and its server do not.
+    sky = Path(sys.executable).with_name("sky")
+    told = subprocess.run(
+        [sky, "status", cluster], stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    if told.returncode != 0:
+        raise ExecutorError(
+            f"SkyPilot cannot say where {cluster} is: {told.stderr.strip()}",
+            hint=f"look at it: sky status {cluster}",
+        )
+    return cluster
+
+
+def _cluster_of(entry: Entry) -> str:
     if entry.cluster is not None and entry.job_id is not None:
         return entry.cluster
     if entry.job_id is not None:
