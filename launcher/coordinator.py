@@ -429,6 +429,8 @@ class Coordinator:
                     self._world.notice(f"{type(command).__name__} was not carried out: {reason}")
                 else:
                     self._record(command)
+                    if isinstance(command, SweepEdited):
+                        views.write_sweep(self.folder, self.config, self.state)
             path.unlink(missing_ok=True)
 
     def _record(self, event: Event) -> None:

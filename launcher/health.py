@@ -15,7 +15,9 @@ from launcher.config import from_mapping
 from launcher.errors import DamageError, ProteinSkyError
 from launcher.executors.skypilot import readiness
 from launcher.folder import SweepFolder, all_sweeps, find
+from launcher.journal import Journal
 from launcher.ports import Phase
+from launcher.reading import state_of
 from launcher.state import State
 from launcher.wandb.access import check_access, has_key
 
@@ -115,7 +117,8 @@ def of_sweep(folder: SweepFolder) -> list[Finding]:
         hint = f"protein-sky doctor {folder.name} --restore"
         return [Finding("error", folder.name, f"its database is damaged: {damage}", hint)]
     try:
-        state = sweep.read(folder)
+        with Journal(folder.database) as journal:
+            state = state_of(folder, journal)  # every event, and its checksum
     except ProteinSkyError as error:
         return [Finding("error", folder.name, error.message, error.hint)]
     found = [Finding("ok", folder.name, f"{len(state.trials)} trials, {state.mode}")]

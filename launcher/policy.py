@@ -321,7 +321,8 @@ def why_not(state: State, command: Command) -> str:
             if trial is None:
                 return f"there is no trial {number}"
             can_retry = trial.state in (TrialState.FAILED, TrialState.CANCELLED)
-            return "" if can_retry else f"trial {number} is {trial.state}"
+            only = "only a failed or cancelled trial is tried again"
+            return "" if can_retry else f"{only}, and trial {number} is not: {trial.state}"
         case _:
             assert_never(command)
 

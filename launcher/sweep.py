@@ -379,7 +379,10 @@ def request(folder: SweepFolder, command: Command) -> bool:
     """
     reason = policy.why_not(read(folder), command)
     if reason:
-        raise UsageError(f"sweep {folder.name!r}: {reason}")
+        raise UsageError(
+            f"sweep {folder.name!r}: {reason}",
+            hint=f"see where it stands: protein-sky status {folder.name}",
+        )
     if is_live(folder):
         inbox.post(folder.inbox, command)
         return True

@@ -103,28 +103,29 @@ def edit(name: str, settings: tuple[str, ...], config: str | None, yes: bool) ->
 @click.option("--params", type=click.Path(exists=True, dir_okay=False), help="A YAML file.")
 def enqueue(name: str, assignments: tuple[str, ...], params: str | None) -> int:
     """Run your own parameters next."""
-    from launcher import sweep
+    from launcher import policy, sweep
     from launcher.config import from_mapping
     from launcher.enqueueing import read_params
     from launcher.events import ParamsEnqueued
     from launcher.folder import find
     from launcher.inbox import new_command_id
+    from launcher.state import Mode
 
     folder = find(name)
-    config = from_mapping(sweep.read(folder).config)
+    state = sweep.read(folder)
+    config = from_mapping(state.config)
     values, filled = read_params(config, params, assignments)
     for key in filled:
         click.echo(
             f"{key} was not given: {values[key]!r}, its default or the centre of its range",
             err=True,
         )
-    request = ParamsEnqueued(new_command_id(), values)
-    is_live = sweep.request(folder, request)
-    where = "it runs next" if is_live else f"it runs after: protein-sky resume {folder.name}"
+    total = len(state.trials) + len(state.queue) + 1
+    is_live = sweep.request(folder, ParamsEnqueued(new_command_id(), values))
+    is_going_on = is_live and state.mode is Mode.ACTIVE
+    where = "it runs next" if is_going_on else f"it runs after: protein-sky resume {folder.name}"
     click.echo(f"queued {', '.join(f'{k}={v}' for k, v in values.items())}; {where}", err=True)
-    state = sweep.read(folder)
-    if len(state.trials) + len(state.queue) > config.trials:
-        total = len(state.trials) + len(state.queue)
+    if total > policy.total_trials(config):
         click.echo(f"  no trial is left: protein-sky extend {name} --trials {total}", err=True)
     return 0
 
@@ -214,7 +215,9 @@ def _change(
         click.echo(f"trial {number} teaches no more: {reason}")
     confirm("Change the sweep?", is_sure=is_sure)
     is_live = sweep.request(folder, SweepEdited(new.to_mapping(), note, new_command_id()))
-    if not is_live or state.mode is not Mode.ACTIVE:
+    if is_live and state.mode is Mode.ACTIVE:
+        click.echo(f"sweep {folder.name!r} goes on with it", err=True)
+    else:
         click.echo(f"  go on: protein-sky resume {folder.name}", err=True)
     return 0
 

@@ -159,9 +159,9 @@ def _offer_to_go_on(name: str, state: "State") -> None:
         click.echo(f"sweep {name!r} is paused; this is how it stands", err=True)
     else:
         click.echo(f"sweep {name!r} has ended already; this is its result", err=True)
-    if state.end in (EndReason.COMPLETED, EndReason.BUDGET):
+    if state.end is EndReason.COMPLETED:
         click.echo(f"  more trials: protein-sky extend {name} --trials N", err=True)
-    else:
+    elif state.end is not EndReason.BUDGET:  # the summary below says what that one needs
         click.echo(f"  go on: protein-sky resume {name}", err=True)
     click.echo("  another run: add --name OTHER", err=True)
 

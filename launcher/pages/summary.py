@@ -120,6 +120,9 @@ def next_steps(document: Document) -> list[tuple[str, str]]:
     steps = []
     if needs_resume(document):
         steps.append((f"protein-sky resume {name}", "go on"))
+    if document["state"] == "budget":
+        left = formats.plural(document["counts"]["total"] - done(document), "trial")
+        steps.append((_larger_budget(document), f"{left} left, with a larger budget"))
     if document["best"] is not None:
         steps.append((f"protein-sky best {name} --yaml", "the best parameters, to use elsewhere"))
         steps.append((f"protein-sky report {name}", "all trials and plots as one HTML file"))
@@ -127,6 +130,15 @@ def next_steps(document: Document) -> list[tuple[str, str]]:
     if failed is not None:
         steps.append((f"protein-sky logs {name} {failed['number']}", "why a trial failed"))
     return steps
+
+
+def _larger_budget(document: Document) -> str:
+    """Return the command that raises the limit on which a sweep ended."""
+    name, limit = shlex.quote(document["sweep"]), document["reason"].split(" ")[0]
+    options = {"budget.usd": "--budget-usd DOLLARS", "budget.hours": "--hours HOURS"}
+    if limit in options:
+        return f"protein-sky extend {name} {options[limit]}"
+    return f"protein-sky edit {name} {limit}=HOURS"
 
 
 def _steps(steps: list[tuple[str, str]]) -> Table:

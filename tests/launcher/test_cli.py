@@ -26,7 +26,7 @@ task:
 trials: 3
 parallel: 2
 """
-SLOW = SWEEP.replace("    echo", "    sleep 60; echo")
+SLOW = SWEEP.replace("    echo", "    sleep 1000; echo")
 
 
 class Place:
@@ -128,7 +128,11 @@ def test_a_sweep_can_be_extended_after_its_end(place: Place) -> None:
 def test_enqueued_parameters_run_next(place: Place) -> None:
     place.run("launch", "small.yaml")
     place.run("extend", "small", "--trials", "4")
-    place.run("enqueue", "small", "x=0.125")
+    queued = place.run("enqueue", "small", "x=0.125")
+    assert "it runs after: protein-sky resume small" in queued.stderr
+    assert "no trial is left" not in queued.stderr
+    more = place.run("enqueue", "small", "x=0.25")
+    assert "no trial is left: protein-sky extend small --trials 5" in more.stderr
     place.run("resume", "small")
     trial = place.status()["trials"][3]
     assert (trial["params"]["x"], trial["score"]) == (0.125, 0.125)
@@ -182,6 +186,63 @@ def test_a_detached_sweep_can_be_cancelled_and_leaves_no_process(place: Place) -
     eventually(lambda: not place.status()["is_live"])  # it still writes its report
     place.run("rm", "small", "--yes")
     assert not (place.folder / "train_dir" / "sweep" / "small").exists()
+
+
+def test_removing_a_sweep_leaves_nothing_of_it_and_all_of_the_others(place: Place) -> None:
+    place.run("launch", "small.yaml")
+    place.run("launch", "small.yaml", "--name", "other")
+    refused = place.run("rm", "small", expect=2)
+    assert "add --yes" in refused.stderr
+    assert place.status()["state"] == "completed"
+    place.run("rm", "small", "--yes")
+    assert [path.name for path in (place.folder / "train_dir" / "sweep").iterdir()] == ["other"]
+    assert place.status("other")["counts"]["succeeded"] == 3
+    place.run("status", "small", expect=3)
+    place.run("rm", "small", "--yes", expect=3)
+    place.run("launch", "small.yaml")  # its name is free again
+
+
+def test_a_sweep_with_a_coordinator_or_running_trials_is_not_removed(place: Place) -> None:
+    place.write(SLOW)
+    first = place.start("launch", "small.yaml")
+    eventually(lambda: place.running() == 2)
+    assert "another coordinator works" in place.run("rm", "small", "--yes", expect=4).stderr
+    first.kill()
+    first.wait()
+    refused = place.run("rm", "small", "--yes", expect=2)
+    assert "2 trials of sweep 'small' still run" in refused.stderr
+    assert "protein-sky cancel small" in refused.stderr
+    assert place.status()["counts"]["running"] == 2
+    place.run("cancel", "small", "--yes")
+    place.run("rm", "small", "--yes")
+    assert list((place.folder / "train_dir" / "sweep").iterdir()) == []
+
+
+def test_a_trial_that_stops_writing_is_ended_and_teaches(place: Place) -> None:
+    place.write(SLOW)
+    place.run("launch", "small.yaml", "execution.stall_seconds=0.5", "trials=1")
+    (trial,) = place.status()["trials"]
+    assert (trial["state"], trial["error"]["class"]) == ("failed", "stalled")
+    assert len(trial["attempts"]) == 1
+    assert "nothing to reap" in place.run("reap", "small").stderr
+
+
+def test_whoever_watches_a_detached_sweep_is_told_until_it_ends(place: Place) -> None:
+    place.write(SWEEP.replace("    echo", "    until [ -f go ]; do sleep 0.1; done; echo"))
+    place.run("launch", "small.yaml", "--detach")
+    watching = subprocess.Popen(
+        [sys.executable, "-m", "launcher", "status", "small", "--watch"],
+        cwd=place.folder,
+        env=place.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert watching.stdout is not None
+    assert "small: maximize score" in watching.stdout.readline()
+    (place.folder / "go").touch()
+    told, _ = watching.communicate()
+    assert watching.returncode == 0
+    assert "small completed, 3 of 3 trials done" in told
 
 
 def test_an_interrupted_coordinator_leaves_its_trials_running(place: Place) -> None:
@@ -254,7 +315,11 @@ def test_a_budget_ends_a_sweep_with_its_own_exit_code(place: Place) -> None:
     status = place.status()
     assert status["state"] == "budget"
     assert status["budget"]["usd"]["spent"] <= 182
-    assert "budget.usd" in ran.stdout
+    assert "stopped by its budget (budget.usd 182.00" in ran.stdout
+    assert "protein-sky extend small --budget-usd DOLLARS" in ran.stdout
+    left = status["counts"]["total"] - len(status["trials"])
+    again = place.run("launch", "small.yaml", *paid, "parallel=1", "trials=50", expect=5)
+    assert f"{left} trials left, with a larger budget" in again.stdout
 
 
 def test_a_time_limit_is_a_failure_that_teaches(place: Place) -> None:

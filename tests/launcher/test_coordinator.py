@@ -201,6 +201,41 @@ def test_a_time_limit_ends_a_trial_though_the_executor_fails_at_first(tmp_path: 
     assert 30 <= state.trials[1].attempts[0].machine_seconds < 45
 
 
+def test_a_trial_that_writes_nothing_more_is_ended_and_one_that_writes_is_not(
+    lab: Callable[..., Lab],
+) -> None:
+    writes = tuple(Report(60.0 * step, step, {"reward": 0.1}) for step in range(1, 11))
+    scripts = {
+        "1": SimulatedRun(duration_seconds=600.0, reports=writes, metrics={"reward": 0.5}),
+        "2": SimulatedRun(duration_seconds=None, reports=writes[:5]),
+    }
+    sweep = lab(
+        lambda job: scripts[job.name.split("-")[2]],
+        trials=2,
+        execution={"stall_seconds": 100.0},
+    )
+    state = sweep.run()
+    assert [t.failure for t in state.ordered] == [None, Failure.STALLED]
+    stood = state.trials[2].attempts[0]
+    assert stood.ended_at is not None
+    assert stood.started_at is not None
+    assert 400.0 <= stood.ended_at - stood.started_at <= 410.0
+    assert len(state.trials[2].attempts) == 1  # the parameters' fault: it teaches
+
+
+def test_a_live_edit_is_shown_in_the_sweeps_file_and_each_version_is_kept(
+    lab: Callable[..., Lab],
+) -> None:
+    sweep = lab(trials=2)
+    sweep.ask_for(SweepEdited(extended(sweep.config, trials=3).to_mapping(), "longer", "edit-1"))
+    assert len(sweep.run().trials) == 3
+    assert yaml.safe_load((sweep.folder.path / "config.yaml").read_text())["trials"] == 3
+    with Journal(sweep.folder.database) as journal:
+        events = [record.event for record in journal.read()]
+    versions = [e.config["trials"] for e in events if isinstance(e, SweepCreated | SweepEdited)]
+    assert versions == [2, 3]
+
+
 def test_a_paused_sweep_drains_and_goes_on_when_resumed(lab: Callable[..., Lab]) -> None:
     sweep = lab(trials=4, parallel=1).ask_for(PauseRequested("", "p1"))
     paused = sweep.run()

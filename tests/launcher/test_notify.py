@@ -12,7 +12,7 @@ from launcher import notify
 from launcher.budget import Offer
 from launcher.errors import UsageError
 from launcher.events import EndReason, Failure, PauseRequested, Recorded, SweepEnded
-from launcher.notify import Messenger
+from launcher.notify import Messenger, Send
 from launcher.sweepfile.schema import NotifySection
 from tests.launcher.builders import a_config
 from tests.launcher.story import Story
@@ -26,14 +26,16 @@ EVERYTHING = {"to": ["MY_APPRISE"], "on": ["ended", "paused", "budget", "best"]}
 class Heard:
     """A sender that remembers; and a story whose events the messenger watches."""
 
-    def __init__(self, **changes: Any) -> None:
+    def __init__(self, send: Send | None = None, **changes: Any) -> None:
         self.titles: list[str] = []
         self.bodies: list[str] = []
         self.notices: list[str] = []
         self.arrives = True
         config = a_config(notify=EVERYTHING, **changes)
         self.story = Story(config, Offer(price_usd_per_hour=3600.0))
-        self.messenger = Messenger(config, self._send, self.notices.append, self.story.state)
+        self.messenger = Messenger(
+            config, send or self._send, self.notices.append, self.story.state
+        )
         record = self.story.record
 
         def watched(event: Any) -> Story:
@@ -122,6 +124,24 @@ def test_a_message_arrives_through_apprise(
     notify.check(section)
     assert notify.sender(section)("title", "body")
     assert (received[0]["title"], received[0]["message"]) == ("title", "body")
+
+
+def test_the_end_a_pause_the_budget_and_a_new_best_arrive_through_apprise(
+    inbox: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, received = inbox
+    monkeypatch.setenv("MY_APPRISE", address)
+    send = notify.sender(NotifySection.model_validate({"to": ("MY_APPRISE",)}))
+    story = Heard(send, budget={"usd": 20.0}).story
+    story.start().end_attempt(1, score=0.5, cost_usd=17.0)
+    story.record(PauseRequested("3 trials in a row broke"))
+    story.record(SweepEnded(EndReason.COMPLETED))
+    assert [message["title"].removeprefix("protein-sky: demo ") for message in received] == [
+        "has used 80 % of its budget",
+        "has a new best",
+        "is paused",
+        "is finished",
+    ]
 
 
 @pytest.mark.parametrize(("value", "message"), [("", "does not have"), ("nonsense", "no address")])

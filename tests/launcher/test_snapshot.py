@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher import reading, snapshot, sweep
+from launcher import health, reading, snapshot, sweep
 from launcher import state as folding
 from launcher.errors import DamageError
 from launcher.events import (
@@ -92,7 +92,7 @@ requests = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(trials, requests, st.data())
 def test_a_snapshot_and_what_followed_give_what_the_whole_journal_gives(
     trials: list[ATrial], requests: list[Event], data: st.DataObject
@@ -149,11 +149,15 @@ def test_a_snapshot_ahead_of_its_journal_is_not_believed(folder: SweepFolder) ->
     assert reading.read(folder).reason == ""
 
 
-def test_readers_use_it_and_the_next_coordinator_looks_at_every_event(folder: SweepFolder) -> None:
+def test_readers_use_it_and_doctor_and_coordinators_look_at_every_event(
+    folder: SweepFolder,
+) -> None:
     state = reading.read(folder)
     with closing(sqlite3.connect(folder.database, isolation_level=None)) as db:
         db.execute("UPDATE events SET body = replace(body, '0.5', '0.6') WHERE seq < 8")
     assert reading.read(folder) == state
+    (found,) = health.of_sweep(folder)
+    assert (found.level, found.hint) == ("error", "protein-sky doctor demo --restore")
     with pytest.raises(DamageError, match="is damaged"), sweep.owned(folder):
         pass
 

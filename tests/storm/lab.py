@@ -2,8 +2,9 @@
 
 Journal, cluster, clock and run folders are files. A coordinator is a process of its own (a fork,
 so that it starts at once); `Points` counts the steps at which it can be killed, and SIGKILLs it at
-the one that is asked for: at each statement that begins, adds to or commits a transaction, before
-and after each executor call, at each look for results, and before each file is moved into place.
+the one that is asked for: at each statement that begins, adds to or commits a transaction, after
+each commit, before and after each executor call, at each look for results, and before each file is
+moved into place.
 """
 
 import json
@@ -20,7 +21,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from launcher import sweep
+import pytest
+
+from launcher import journal, sweep
 from launcher.budget import Offer
 from launcher.config import SweepConfig, from_mapping
 from launcher.coordinator import World
@@ -196,13 +199,17 @@ def connected(world: World, points: Points) -> Iterator[None]:
             db.set_trace_callback(lambda sql: sql.startswith(WRITES) and points.reach(sql[:16]))
             return db
 
-    old = sweep.connect, sweep.JournalWriter
-    sweep.connect = lambda _folder, _config: world  # type: ignore[assignment]
-    sweep.JournalWriter = WatchedJournal  # type: ignore[misc]
-    try:
+    write_tip = journal._write_tip
+
+    def watched(path: Path, seq: int) -> None:
+        points.reach("committed")
+        write_tip(path, seq)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweep, "connect", lambda _folder, _config: world)
+        patch.setattr(sweep, "JournalWriter", WatchedJournal)
+        patch.setattr(journal, "_write_tip", watched)
         yield
-    finally:
-        sweep.connect, sweep.JournalWriter = old  # type: ignore[misc]
 
 
 @contextmanager
@@ -214,11 +221,9 @@ def watching_files(points: Points) -> Iterator[None]:
         points.reach(f"replace {Path(target).name}")
         rename(source, target, **how)
 
-    os.replace = watched  # type: ignore[assignment]
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "replace", watched)
         yield
-    finally:
-        os.replace = rename
 
 
 def fork(work: Callable[[], object], log: Path) -> int:

@@ -90,8 +90,9 @@ def test_a_disk_that_is_full_at_any_step_delays_a_sweep_and_loses_nothing(
 ) -> None:
     with fast_folder() as folder:
         wanted, steps = steps_of(folder / "undisturbed")
-        noticed = 0
-        for step in range(1, steps, max(1, steps // 200)):
+        noticed, points = 0, range(1, steps, max(1, steps // 200))
+        assert len(points) >= 200
+        for step in points:
             ballast, path = small_disk / "ballast", small_disk / str(step)
             lab = Lab(path, a_config(trials=TRIALS), ask=random_ask, elsewhere=folder / str(step))
             trouble = Trouble(lambda to=ballast: fill(to), ballast.unlink)

@@ -39,7 +39,16 @@ def killed_and_resumed(path: Path, ask: Ask, trials: int, step: int) -> list[dic
 def test_a_sweep_killed_at_any_step_ends_as_if_it_had_not_been() -> None:
     with fast_folder() as folder:
         wanted, steps = undisturbed(folder / "undisturbed", random_ask, 20)
-        for kind in ("BEGIN", "COMMIT", "before submit", "after submit", "before poll"):
+        for kind in (
+            "BEGIN",
+            "INSERT",
+            "COMMIT",
+            "committed",
+            "submit",
+            "poll",
+            "names",
+            "snapshot",
+        ):
             assert any(kind in step for step in steps)
         for step in range(1, len(steps) + 1):
             with fast_folder() as place:

@@ -74,6 +74,9 @@ def test_secrets_reach_the_trial_and_nothing_else(tmp_path: Path) -> None:
     assert said[0].returncode == 0, said[0]  # the trial itself found its secret
     said += [protein_sky(tmp_path, *args.split()) for args in ASKED]
     assert all(ran.returncode == 0 for ran in said), said
+    (tmp_path / "broken.yaml").write_text(SWEEP.replace("test ", "exit 9 #"))
+    said += [protein_sky(tmp_path, *args.split()) for args in ASKED_OF_A_BROKEN_ONE]
+    assert all(b"Traceback" not in ran.stderr for ran in said), said
     texts = [ran.stdout + ran.stderr for ran in said]
     texts += [path.read_bytes() for path in files_under(tmp_path) if path.is_file()]
     assert any(path.name == "ps.txt" for path in files_under(tmp_path))
@@ -81,4 +84,22 @@ def test_secrets_reach_the_trial_and_nothing_else(tmp_path: Path) -> None:
         assert not [text for text in texts if value.encode() in text]
 
 
-ASKED = ("status small --json", "best small --json", "logs small 1", "report small", "ls --json")
+ASKED = (
+    "status small --json",
+    "status small",
+    "best small --json",
+    "logs small 1",
+    "report small",
+    "ls --json",
+    "doctor small --json",
+    "plan small.yaml --json",
+    "extend small --trials 3",
+)
+ASKED_OF_A_BROKEN_ONE = (
+    "launch broken.yaml --yes",
+    "status broken",
+    "logs broken 1",
+    "launch broken.yaml --set task.secrets=[NO_SUCH_TOKEN]",
+    "launch broken.yaml --set trials=x",
+    "best broken",
+)

@@ -92,6 +92,20 @@ def test_a_spent_budget_is_not_resumed_but_explained() -> None:
     assert "resume" not in shown
 
 
+@pytest.mark.parametrize(
+    ("reason", "command"),
+    [
+        ("budget.usd 1.00: 0.99 spent or reserved", "extend demo --budget-usd DOLLARS"),
+        ("budget.hours 2 are over", "extend demo --hours HOURS"),
+        ("budget.gpu_hours 2: 1.9 used", "edit demo budget.gpu_hours=HOURS"),
+    ],
+)
+def test_what_a_spent_budget_left_undone_comes_with_the_command(reason: str, command: str) -> None:
+    ended = SweepEnded(EndReason.BUDGET, reason)
+    steps = next_steps(doc(succeeded(1.0), then=(ended,), is_live=False))
+    assert steps[0] == (f"protein-sky {command}", "11 trials left, with a larger budget")
+
+
 def test_a_trial_that_waits_for_its_next_attempt_says_why_and_how_long() -> None:
     waiting = ATrial(failures=(Failure.PREEMPTED,), state=TrialState.QUEUED, begins_at=START + 51)
     shown = plain(Screen(doc(waiting)))
