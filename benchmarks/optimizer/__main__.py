@@ -8,16 +8,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.optimizer.bbob import bbob
 from benchmarks.optimizer.guard import ratio_to_random
-from benchmarks.optimizer.more import MORE
+from benchmarks.optimizer.live import live
 from benchmarks.optimizer.peers import PEERS
 from benchmarks.optimizer.problems import FAMILIES
 from benchmarks.optimizer.simulate import simulate
 from benchmarks.optimizer.speed import speed
-from benchmarks.optimizer.table import table
+from benchmarks.optimizer.table import TRIALS, table
+from benchmarks.optimizer.tabular import tabular
 from benchmarks.optimizer.warm import warm
 
-EVERY = FAMILIES | MORE
+EVERY = FAMILIES | {"bbob": bbob, "tabular": tabular, "live": live}
 
 
 def main() -> None:
@@ -26,13 +28,15 @@ def main() -> None:
     run = commands.add_parser("run", help="run sweeps; those already in the file are left out")
     run.add_argument("--peers", nargs="+", default=["protein", "random"], choices=PEERS)
     run.add_argument("--label", help="a name for the only peer, in place of its own")
-    run.add_argument("--families", nargs="+", default=list(FAMILIES), choices=EVERY)
+    run.add_argument("--families", nargs="+", default=list(EVERY), choices=EVERY)
+    run.add_argument("--problems", nargs="+", help="only those whose names begin so")
     run.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    run.add_argument("--trials", type=int, default=50)
+    run.add_argument("--trials", type=int, default=max(TRIALS))
     run.add_argument("--workers", type=int, nargs="+", default=[1])
     show = commands.add_parser("table", help="print the table of a file")
     show.add_argument("--peers", nargs="+", help="only these")
-    show.add_argument("--problems", action="store_true", help="each problem, not each family")
+    show.add_argument("--by-problem", action="store_true", help="each problem, not each family")
+    show.add_argument("--trials", type=int, default=max(TRIALS), help="of sweeps of so many")
     commands.add_parser("speed", help="print the CPU time of suggestions")
     commands.add_parser("guard", help="print regret as a share of random search's, in a minute")
     commands.add_parser("warm", help="print what earlier sweeps are worth")
@@ -55,7 +59,8 @@ def main() -> None:
         files = arguments.file if isinstance(arguments.file, list) else [arguments.file]
         lines = [line for file in files for line in _read(file)]
         peers = arguments.peers or sorted({line["peer"] for line in lines})
-        print(table([line for line in lines if line["peer"] in peers], arguments.problems))
+        chosen = [line for line in lines if line["peer"] in peers]
+        print(table(chosen, trials=arguments.trials, by_problem=arguments.by_problem))
 
 
 def _read(file: Path) -> list[dict[str, Any]]:
@@ -88,9 +93,11 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _plan(arguments: argparse.Namespace) -> Iterator[tuple[str, int, Any, int, str]]:
-    for family in arguments.families:
-        for seed in arguments.seeds:
+    for seed in arguments.seeds:
+        for family in arguments.families:
             for problem in EVERY[family](seed):
+                if not problem.name.startswith(tuple(arguments.problems or [""])):
+                    continue
                 for workers in arguments.workers:
                     for peer in arguments.peers:
                         yield family, seed, problem, workers, peer

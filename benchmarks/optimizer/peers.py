@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.optimizer.cost_aware import Carbs, EarlierProtein
+from benchmarks.optimizer.cube import Cube
 from benchmarks.optimizer.problem import Params, Trial
 from benchmarks.optimizer.simulate import Optimizer
 from protein import Protein, Space
@@ -86,32 +88,6 @@ class Optuna:
             self.study.tell(token, state=self.optuna.trial.TrialState.FAIL)
         else:
             self.study.tell(token, trial.score)
-
-
-class Cube:
-    """What peers without distributions see: the unit cube, integers and categories by their cells.
-
-    Failed trials are told as the worst score seen, as their manuals advise.
-    """
-
-    def __init__(self, space: Mapping[str, Any]) -> None:
-        self.space = Space.from_dict(space)
-        self.told: list[tuple[Any, float | None]] = []
-
-    def decode(self, values: Mapping[str, Any]) -> Params:
-        unit = []
-        for p in self.space.parameters:
-            value = values[p.name]
-            if isinstance(p, Categorical):
-                unit.append((int(str(value)[1:]) + 0.5) / p.cells)
-            elif p.cells is not None:
-                unit.append((int(value) + 0.5) / p.cells)
-            else:
-                unit.append(float(value))
-        return self.space.from_unit(tuple(unit)) | dict(self.space.fixed)
-
-    def worst(self) -> float:
-        return min((score for _, score in self.told if score is not None), default=0.0)
 
 
 class Hebo(Cube):
@@ -266,4 +242,14 @@ PEERS: dict[str, Callable[[Mapping[str, Any], int], Optimizer]] = {
     "hebo": Hebo,
     "smac": Smac,
     "botorch": Botorch,
+    "carbs": Carbs,
+    "puffer": lambda space, seed: EarlierProtein(space, seed, "pufferlib.sweep"),
+    "metta": lambda space, seed: EarlierProtein(
+        space,
+        seed,
+        "metta.sweep.protein",  # as its ProteinSettings have it
+        num_random_samples=0,
+        resample_frequency=10,
+        random_suggestions=15,
+    ),
 }

@@ -23,7 +23,8 @@ class Problem:
 
     `truth` is its score without noise, `cost` what a trial costs and `fails` whether it fails.
     `best` is the highest truth that does not fail; `typical` is the median of random trials, so
-    that regret is 1 there and 0 at the best.
+    that regret is 1 there and 0 at the best. Real data has `draw`, a trial's outcome as it was
+    measured, in the place of `noise`, `cost` and `fails`.
     """
 
     name: str
@@ -35,9 +36,12 @@ class Problem:
     noise: float = 0.0
     cost: Callable[[Params], float] = lambda _: 1.0
     fails: Callable[[Params], bool] = lambda _: False
+    draw: Callable[[Params, np.random.Generator], Trial] | None = None
 
     def run(self, params: Params, rng: np.random.Generator) -> Trial:
         """Run one trial."""
+        if self.draw is not None:
+            return self.draw(params, rng)
         noise = self.noise * rng.standard_normal()
         if self.fails(params):
             return Trial(None, self.cost(params) * rng.uniform(0.1, 1.0))

@@ -33,11 +33,11 @@ def regret_after(line: Line, stop: Callable[[int, float, float], bool]) -> float
 
 def measures(lines: Sequence[Line]) -> dict[str, Callable[[Line], float]]:
     """Give the columns of the table: regret at trial budgets and at cost budgets."""
-    longest = max(line["trials"] for line in lines)
+    shortest = min(len(line["trace"]) for line in lines)
     columns: dict[str, Callable[[Line], float]] = {
         f"{n} trials": lambda line, n=n: regret_after(line, lambda k, _c, _t: k > n)
         for n in TRIALS
-        if n <= longest
+        if n <= shortest
     }
     unit = _mean_cost(lines)
     for budget in COSTS:
@@ -60,15 +60,23 @@ def _mean_cost(lines: Iterable[Line]) -> dict[tuple[Any, ...], float]:
     return {place: float(np.mean(c)) for place, c in costs.items()}
 
 
-def table(lines: Sequence[Line], by_problem: bool = False) -> str:
-    """Write one table for each family and number of workers, and one over all."""
+def table(lines: Sequence[Line], *, trials: int, by_problem: bool = False) -> str:
+    """Write one table for each family and number of workers, and one over all families.
+
+    Sweeps count that ran `trials` trials or more, the first so many of each.
+    """
+    lines = [line | {"trace": line["trace"][:trials]} for line in lines if line["trials"] >= trials]
+    if not lines:
+        return f"(no sweep has {trials} trials)"
     parts = []
     groups: dict[tuple[Any, ...], list[Line]] = defaultdict(list)
     for line in lines:
         groups[line["problem" if by_problem else "family"], line["workers"]].append(line)
     for (name, workers), some in sorted(groups.items()):
         parts.append(_one_table(f"{name}, {workers} worker{'s' * (workers > 1)}", some, lines))
-    parts.append(_one_table("all", lines, lines))
+    for workers in sorted({line["workers"] for line in lines}):
+        some = [line for line in lines if line["workers"] == workers]
+        parts.append(_one_table(f"all, {workers} worker{'s' * (workers > 1)}", some, lines))
     return "\n\n".join(parts)
 
 
@@ -82,7 +90,10 @@ def _one_table(title: str, lines: Sequence[Line], everything: Sequence[Line]) ->
     head = f"### {title} ({len(whole)} sweeps each)\n\n"
     if not whole:
         return head + "(no sweep was run by all peers)"
-    out = [f"| peer | {' | '.join(columns)} | CPU s |", f"|---|{'---|' * (len(columns) + 1)}"]
+    out = [
+        f"| peer | {' | '.join(columns)} | CPU ms a trial |",
+        f"|---|{'---|' * (len(columns) + 1)}",
+    ]
     values = {
         c: np.array([[f(block[p]) for p in peers] for block in whole]) for c, f in columns.items()
     }
@@ -96,6 +107,6 @@ def _one_table(title: str, lines: Sequence[Line], everything: Sequence[Line]) ->
             )
             half = 1.96 * v[:, index].std() / math.sqrt(len(v))
             cells.append(f"{v[:, index].mean():.3f} ± {half:.3f} ({rank.mean():.2f})")
-        cpu = np.mean([block[peer]["cpu_seconds"] for block in whole])
-        out.append(f"| {peer} | {' | '.join(cells)} | {cpu:.1f} |")
+        cpu = [1000 * block[peer]["cpu_seconds"] / block[peer]["trials"] for block in whole]
+        out.append(f"| {peer} | {' | '.join(cells)} | {np.mean(cpu):.0f} |")
     return head + "\n".join(out)

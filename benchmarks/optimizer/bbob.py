@@ -1,4 +1,4 @@
-"""A family that the optimizer was never tuned on: functions in the kind of BBOB."""
+"""Functions in the kind of BBOB; a family that the optimizer was never tuned on."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -48,6 +48,3 @@ def bbob(seed: int) -> Iterator[Problem]:
 def _drawn(space: dict[str, Any], rng: np.random.Generator) -> Params:
     cube = Space.from_dict(space)
     return cube.from_unit(tuple(rng.random(len(cube.names))))
-
-
-MORE: dict[str, Callable[[int], Iterator[Problem]]] = {"bbob": bbob}

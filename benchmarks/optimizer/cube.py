@@ -1,0 +1,33 @@
+"""What peers without our distributions see: the unit cube, whole numbers and choices by cells."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.optimizer.problem import Params
+from protein import Space
+from protein.parameter import Categorical
+
+
+class Cube:
+    """A space as a cube, and what was told about it."""
+
+    def __init__(self, space: Mapping[str, Any]) -> None:
+        self.space = Space.from_dict(space)
+        self.told: list[tuple[Any, float | None]] = []
+
+    def decode(self, values: Mapping[str, Any]) -> Params:
+        """Give the parameters of one value for each: `c3` a category, 3 a cell, 0.3 a place."""
+        unit = []
+        for p in self.space.parameters:
+            value = values[p.name]
+            if isinstance(p, Categorical):
+                unit.append((int(str(value).removeprefix("c")) + 0.5) / p.cells)
+            elif p.cells is not None:
+                unit.append((int(value) + 0.5) / p.cells)
+            else:
+                unit.append(float(value))
+        return self.space.from_unit(tuple(unit)) | dict(self.space.fixed)
+
+    def worst(self) -> float:
+        """Give the worst score told, which peers without failures take for a failed trial's."""
+        return min((score for _, score in self.told if score is not None), default=0.0)
