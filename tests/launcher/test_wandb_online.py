@@ -81,9 +81,10 @@ def run_sweep(
 def test_every_trial_is_a_run_of_the_sweep_with_its_own_parameters(
     server: WandbServer, tmp_path: Path
 ) -> None:
-    folder = SweepFolder(tmp_path / "demo")
-    find_or_create_sweep(folder, a_config(), "abcd")
-    state = run_sweep(folder, trials=2)
+    name = "a-name-as-long-as-a-name-may-be-and-that-is-sixty-three-letters"
+    folder = SweepFolder(tmp_path / name)
+    find_or_create_sweep(folder, a_config(name=name), "abcd")
+    state = run_sweep(folder, name=name, trials=2)
     assert state.end is EndReason.COMPLETED
     assert set(server.store.runs) == {trial.run_id for trial in state.ordered}
     for trial in state.ordered:
@@ -91,8 +92,9 @@ def test_every_trial_is_a_run_of_the_sweep_with_its_own_parameters(
         assert trial.state is TrialState.SUCCEEDED
         assert trial.score == run.summary["reward"] == trial.params["trainer.gamma"]
         assert {name: run.values[name] for name in trial.params} == trial.params
-        assert (run.project, run.group, run.sweep) == ("metta", "demo", "sweep001")
-        assert run.tags == ["sweep_id:abcd", "sweep_name:demo"]
+        assert (run.project, run.group, run.sweep) == ("metta", name, "sweep001")
+        assert run.tags[0] == "sweep_id:abcd"
+        assert (run.tags[1][:40], len(run.tags[1])) == (f"sweep_name:{name}"[:40], 64)
         assert run.state == "finished"
 
 

@@ -153,7 +153,7 @@ run.finish()
 
 def test_whatever_a_program_passes_its_run_is_the_trials(tmp_path: Path) -> None:
     environ = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
-    place = {**environ, **some_variables(tmp_path, environ)}
+    place = {**environ, **some_variables(tmp_path, environ, tags=["l" * 64, "mine"])}
     ran = subprocess.run(
         [sys.executable, "-c", PROGRAM], env=place, cwd=tmp_path, capture_output=True, text=True
     )
@@ -161,7 +161,7 @@ def test_whatever_a_program_passes_its_run_is_the_trials(tmp_path: Path) -> None
     run = json.loads(ran.stdout.splitlines()[-1])
     assert (run["id"], run["name"], run["project"]) == ("demo.abc123.r.1",) * 2 + ("metta",)
     assert (run["group"], run["job"]) == ("demo", "trial")
-    assert run["tags"] == ["sweep_id:abc123", "sweep_name:demo"]
+    assert run["tags"] == ["sweep_id:abc123", "sweep_name:demo", "l" * 64, "mine"]
     assert run["dir"].startswith(str(tmp_path))
     assert {name: run["config"][name] for name in PARAMS} == PARAMS
     assert run["config"]["own"] == 1
