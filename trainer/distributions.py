@@ -5,6 +5,7 @@ policy's step; here a distribution is a description, and its noise is drawn ahea
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +16,12 @@ from torch import Tensor
 from trainer.errors import ConfigError
 
 LOG_TWO_PI = math.log(2 * math.pi)
+
+Judged = tuple[Tensor, Tensor, Callable[[Tensor, float], Tensor]]
+"""log p(action) (…), entropy (…), and their pullback.
+
+The pullback takes dL/d(log p) (…), and dL/d(entropy), the same for all rows, to dL/d(outputs).
+"""
 
 
 class Distribution(Protocol):
@@ -34,8 +41,8 @@ class Distribution(Protocol):
     def sample(self, outputs: Tensor, noise: Tensor) -> Tensor:
         """Actions drawn from each row's distribution; zero noise gives the likeliest."""
 
-    def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """log p(action) and the entropy of each row, both (…)."""
+    def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> Judged:
+        """log p(action) and the entropy of each row, both (…), and their pullback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +61,18 @@ class Categorical:
         """Actions (…) as whole numbers."""
         return (outputs + noise).argmax(-1)
 
-    def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """log p(action) and entropy, both (…)."""
+    def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> Judged:
+        """With p of the logits: ∂log p(a)/∂logit = 1ₐ − p and ∂H/∂logit = −p·(log p + H)."""
         log_probs = outputs.log_softmax(-1)
-        log_prob = log_probs.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
-        return log_prob, -(log_probs.exp() * log_probs).sum(-1)
+        probs, index = log_probs.exp(), actions.unsqueeze(-1)
+        entropy = -(probs * log_probs).sum(-1)
+
+        def pull_back(log_prob_gradient: Tensor, entropy_gradient: float) -> Tensor:
+            direct = log_prob_gradient.unsqueeze(-1)
+            through_entropy = (log_probs + entropy.unsqueeze(-1)) * entropy_gradient
+            return (-probs * (direct + through_entropy)).scatter_add_(-1, index, direct)
+
+        return log_probs.gather(-1, index).squeeze(-1), entropy, pull_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +100,21 @@ class MultiCategorical:
         parts = torch.split(outputs + noise, list(self.sizes), -1)
         return torch.stack([part.argmax(-1) for part in parts], -1)
 
-    def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Sums over the choices, both (…)."""
-        parts = [
-            Categorical(size).log_prob_and_entropy(logits, actions[..., i])
-            for i, (size, logits) in enumerate(
-                zip(self.sizes, torch.split(outputs, list(self.sizes), -1), strict=True)
-            )
-        ]
-        log_probs, entropies = zip(*parts, strict=True)
-        return torch.stack(log_probs).sum(0), torch.stack(entropies).sum(0)
+    def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> Judged:
+        """Sums over the choices."""
+        parts = torch.split(outputs, list(self.sizes), -1)
+        log_probs, entropies, pullbacks = zip(
+            *(
+                Categorical(size).log_prob_and_entropy(logits, actions[..., i])
+                for i, (size, logits) in enumerate(zip(self.sizes, parts, strict=True))
+            ),
+            strict=True,
+        )
+
+        def pull_back(log_prob_gradient: Tensor, entropy_gradient: float) -> Tensor:
+            return torch.cat([part(log_prob_gradient, entropy_gradient) for part in pullbacks], -1)
+
+        return torch.stack(log_probs).sum(0), torch.stack(entropies).sum(0), pull_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +142,21 @@ class Gaussian:
         mean, log_deviation = self._split(outputs)
         return mean + log_deviation.exp() * noise
 
-    def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Sums over the dimensions, both (…)."""
+    def log_prob_and_entropy(self, outputs: Tensor, actions: Tensor) -> Judged:
+        """Sums over the dimensions; the logs of deviations have no gradient beyond their bounds."""
         mean, log_deviation = self._split(outputs)
-        z = (actions - mean) / log_deviation.exp()
+        deviation = log_deviation.exp()
+        z = (actions - mean) / deviation
         log_prob = -0.5 * z.square() - log_deviation - 0.5 * LOG_TWO_PI
         entropy = log_deviation + 0.5 * (1 + LOG_TWO_PI)
-        return log_prob.sum(-1), entropy.sum(-1)
+
+        def pull_back(log_prob_gradient: Tensor, entropy_gradient: float) -> Tensor:
+            direct = log_prob_gradient.unsqueeze(-1)
+            inside = log_deviation == outputs[..., self.size :]
+            deviations = (direct * (z.square() - 1) + entropy_gradient) * inside
+            return torch.cat([direct * z / deviation, deviations], -1)
+
+        return log_prob.sum(-1), entropy.sum(-1), pull_back
 
     def _split(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_deviation = torch.split(outputs, self.size, -1)

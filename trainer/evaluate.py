@@ -57,7 +57,8 @@ def score(policy: Policy, config: Config, *, device: torch.device) -> dict[str, 
     metrics = evaluation.metrics()
     if config.evaluation.metrics:
         compute = import_path(config.evaluation.metrics, key="evaluation.metrics")
-        metrics |= custom(compute, policy, evaluation)
+        with torch.inference_mode():
+            metrics |= custom(compute, policy, evaluation)
     return metrics
 
 

@@ -60,6 +60,8 @@ class Layout:
 
         Sequences are numbered through time first: number = chunk × environments + environment.
         """
+        if share.count == share.total:
+            return part
         chunk, env = np.divmod(part, self.num_envs)
         mine = (env >= share.start) & (env < share.start + share.count)
         own: Array = chunk[mine] * share.count + env[mine] - share.start

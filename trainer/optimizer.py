@@ -30,11 +30,11 @@ class Adam:
         self.mean.lerp_(gradient, 1 - c.beta1)
         self.mean_square.mul_(c.beta2).addcmul_(gradient, gradient, value=1 - c.beta2)
         correction = (1 - c.beta2**self.steps) ** 0.5
-        denominator = self.mean_square.sqrt().div_(correction).add_(c.eps)
+        denominator = self.mean_square.sqrt().add_(c.eps * correction)  # both × correction
         if c.weight_decay:
             self.weights.mul_(1 - learning_rate * c.weight_decay)
         self.weights.addcdiv_(
-            self.mean, denominator, value=-learning_rate / (1 - c.beta1**self.steps)
+            self.mean, denominator, value=-learning_rate * correction / (1 - c.beta1**self.steps)
         )
 
     def state(self) -> dict[str, Any]:

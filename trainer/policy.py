@@ -10,26 +10,17 @@ Shapes: T steps, N sequences, S numbers of memory per sequence (0 without memory
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
 import gymnasium
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from trainer.config import ModelConfig
 from trainer.distributions import Distribution, Gaussian
+from trainer.mlp import Mlp, add_gradient, orthogonal
 from trainer.normalize import Moments
-
-Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh": torch.tanh,
-    "relu": torch.relu,
-    "silu": functional.silu,
-    "elu": functional.elu,
-}
 
 
 class Policy(nn.Module):
@@ -92,21 +83,44 @@ class Policy(nn.Module):
 
     def act(self, features: Tensor) -> Tensor:
         """Distribution parameters (…, num_outputs) for features (…, F)."""
-        outputs: Tensor = self.actor(features)
-        if self.log_deviation is not None:
-            outputs = torch.cat([outputs, self.log_deviation.expand_as(outputs)], -1)
-        return outputs
+        return self._with_deviation(self.actor(features))
 
     def value(self, features: Tensor) -> Tensor:
         """Values (…) for features (…, F)."""
         values: Tensor = self.critic(features)
         return values.squeeze(-1)
 
+    def act_and_value(
+        self, features: Tensor
+    ) -> tuple[Tensor, Tensor, Callable[[Tensor, Tensor], None]]:
+        """`act`, `value`, and their pullback, which adds to all parameters' gradients.
+
+        The pullback of the layers is written out; that of what is beneath them is autograd's.
+        """
+        outputs, pull_back_actor = self.actor.with_pullback(features)
+        values, pull_back_critic = self.critic.with_pullback(features)
+
+        def pull_back(outputs_gradient: Tensor, values_gradient: Tensor) -> None:
+            if self.log_deviation is not None:
+                outputs_gradient, deviations = outputs_gradient.chunk(2, -1)
+                add_gradient(self.log_deviation, deviations.flatten(0, -2).sum(0))
+            from_actor = pull_back_actor(outputs_gradient)
+            from_critic = pull_back_critic(values_gradient.unsqueeze(-1))
+            if from_actor is not None and from_critic is not None:
+                features.backward(from_actor + from_critic)  # type: ignore[no-untyped-call]
+
+        return self._with_deviation(outputs), values.squeeze(-1), pull_back
+
     def set_normalization(self, moments: Moments) -> None:
         """Sees observations from now on relative to these moments."""
         if self.normalize:
             self.observation_mean.copy_(moments.mean)
             self.observation_deviation.copy_(moments.deviation)
+
+    def _with_deviation(self, outputs: Tensor) -> Tensor:
+        if self.log_deviation is None:
+            return outputs
+        return torch.cat([outputs, self.log_deviation.expand_as(outputs)], -1)
 
     def _prepare(self, observations: Tensor) -> Tensor:
         x = observations.float()
@@ -126,29 +140,6 @@ class Policy(nn.Module):
         state = tuple(part.contiguous().unsqueeze(0) for part in memory.chunk(2, -1))
         output, (hidden, cell) = self.memory(x, state)
         return output, torch.cat([hidden, cell], -1).squeeze(0)
-
-
-class Mlp(nn.Module):
-    """Linear layers with activations between them; orthogonal, with gain √2 but for the last.
-
-    One call instead of one per layer: on small batches a seventh of the time of a gradient step.
-    """
-
-    def __init__(
-        self, inputs: int, outputs: int, *, config: ModelConfig, output_scale: float
-    ) -> None:
-        super().__init__()
-        widths = [inputs, *[config.hidden_size] * config.num_layers]
-        hidden = [orthogonal(nn.Linear(i, o), 2**0.5) for i, o in pairwise(widths)]
-        self.hidden = nn.ModuleList(hidden)
-        self.last = orthogonal(nn.Linear(widths[-1], outputs), output_scale)
-        self.activation = ACTIVATIONS[config.activation]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(…, inputs) to (…, outputs)."""
-        for layer in self.hidden:
-            x = self.activation(functional.linear(x, layer.weight, layer.bias))  # type: ignore[arg-type]  # nn.Linear's
-        return functional.linear(x, self.last.weight, self.last.bias)
 
 
 def make_encoder(shape: tuple[int, ...], config: ModelConfig) -> tuple[nn.Module, int]:
@@ -188,14 +179,6 @@ class ImageInput(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, C) or (N, C, H, W) to (N, C, H, W)."""
         return (x.permute(0, 3, 1, 2) if self.channels_last else x) / 255.0
-
-
-def orthogonal(layer: Layer, gain: float) -> Layer:
-    """The layer with orthogonal weights and no bias."""
-    nn.init.orthogonal_(layer.weight, gain)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
 
 
 def flatten_parameters(module: nn.Module) -> nn.Parameter:

@@ -23,7 +23,7 @@ from trainer.envs import make_env
 from trainer.errors import DivergedError, InterruptedRunError
 from trainer.evaluate import score
 from trainer.layout import Layout
-from trainer.loss import LOSS_NAMES, Loss, ppo_loss
+from trainer.loss import LOSS_NAMES, Judgement, ppo_gradient, ppo_loss
 from trainer.normalize import Moments, ReturnScale
 from trainer.optimizer import make_optimizer
 from trainer.parse import as_mapping
@@ -73,37 +73,35 @@ def train(config: Config, around: Surroundings) -> dict[str, float]:
         else nullcontext()
     )
 
-    def loss_of(
-        obs: Tensor,
-        start: Tensor,
-        acts: Tensor,
-        old_log_prob: Tensor,
-        *,
-        advantage: Tensor,
-        old_value: Tensor,
-        value_target: Tensor,
-        memory: Tensor,
-    ) -> Loss:
+    def improve(obs: Tensor, acts: Tensor, numbers: Tensor, first: Tensor, count: int) -> Judgement:
+        """Adds the gradient of the loss over `count` samples, of which these are some."""
+        start, old_log_prob, old_value, advantage, target = numbers.unbind(-1)
         with arithmetic:
-            features, _ = policy.features(obs, memory=memory, starts=start)
-            outputs, value = policy.act(features), policy.value(features)
-        log_prob, entropy = distribution.log_prob_and_entropy(outputs.float(), acts)
-        return ppo_loss(
-            log_prob,
-            old_log_prob,
-            advantage=advantage,
-            value=value.float(),
-            old_value=old_value,
-            value_target=value_target,
-            entropy=entropy,
-            clip_param=cfg.clip_param,
-            value_clip=cfg.value_clip,
-            value_coeff=cfg.value_coeff,
-            entropy_coeff=cfg.entropy_coeff,
-        )
+            features, _ = policy.features(obs, memory=first, starts=start)
+        with torch.no_grad():
+            with arithmetic:
+                outputs, value, pull_back = policy.act_and_value(features)
+            log_prob, entropy, to_outputs = distribution.log_prob_and_entropy(outputs.float(), acts)
+            judged = Judgement(
+                log_prob, entropy, value.float(), old_log_prob, old_value, advantage, target
+            )
+            log_prob_gradient, value_gradient, entropy_gradient = ppo_gradient(
+                judged, cfg, count=count
+            )
+            with arithmetic:
+                pull_back(to_outputs(log_prob_gradient, entropy_gradient), value_gradient)
+        return judged
+
+    def measure(judged: list[Judgement]) -> Tensor:
+        """The loss's parts over the samples of all ranks."""
+        whole = Judgement.of(judged)
+        mine = torch.ones(1 + len(LOSS_NAMES), device=device)
+        mine[1:] = ppo_loss(whole, cfg)[1]
+        total = ranks.sum_(mine * len(whole.value))
+        return total[1:] / total[0]
 
     if cfg.compile:
-        loss_of = torch.compile(loss_of)
+        improve = torch.compile(improve)
 
     observation = env.reset(config.seed)
     observations = torch.zeros(
@@ -168,18 +166,19 @@ def train(config: Config, around: Surroundings) -> dict[str, float]:
         # Act. The policy alone is asked here; values and probabilities follow in one pass each.
         finished = np.zeros(3)  # episodes, their returns, their lengths
         starts[0] = starts[T]
+        start = starts[:1].clone()
         memories, taken, truncated_values = [], [], []
         with torch.inference_mode():
             noise = distribution.noise((T, layout.num_envs), noise_generator)
             noise = noise[:, share.slice].to(device)
-            for t in range(T):
+            for t, step_noise in enumerate(noise):
                 if t % L == 0:
-                    memories.append(memory * (1.0 - starts[t]).unsqueeze(-1))
-                observations[t] = torch.from_numpy(observation)
+                    memories.append(memory)
+                observations[t] = torch.from_numpy(observation)  # a copy: it may change
                 features, memory = policy.features(
-                    observations[t : t + 1], memory=memory, starts=starts[t : t + 1]
+                    observations[t : t + 1], memory=memory, starts=start
                 )
-                action = distribution.sample(policy.act(features[0]), noise[t])
+                action = distribution.sample(policy.act(features[0]), step_noise)
                 taken.append(action)
                 action_array = action.cpu().numpy()
                 before = time.perf_counter()
@@ -188,7 +187,7 @@ def train(config: Config, around: Surroundings) -> dict[str, float]:
                 observation = outcome.observation
                 over = outcome.terminated | outcome.truncated
                 rewards[t], terminated[t], ended[t] = outcome.reward, outcome.terminated, over
-                starts[t + 1] = torch.from_numpy(ended[t])
+                start = torch.from_numpy(ended[t : t + 1]).to(device)
                 episode_return += outcome.reward
                 episode_length += 1
                 if over.any():
@@ -196,12 +195,11 @@ def train(config: Config, around: Surroundings) -> dict[str, float]:
                     episode_return[over] = episode_length[over] = 0
                 if outcome.truncated.any():
                     final = torch.from_numpy(outcome.final_observation).to(device).unsqueeze(0)
-                    last, _ = policy.features(
-                        final, memory=memory, starts=torch.zeros_like(starts[:1])
-                    )
+                    last, _ = policy.features(final, memory=memory, starts=torch.zeros_like(start))
                     where = torch.from_numpy(outcome.truncated).to(device)
                     truncated_values.append((t, where, policy.value(last[0])))
             observations[T] = torch.from_numpy(observation)
+            starts[1:] = torch.from_numpy(ended)
         step += layout.batch_size
         acted = time.perf_counter()
 
@@ -211,7 +209,9 @@ def train(config: Config, around: Surroundings) -> dict[str, float]:
             memory_at = torch.stack(memories)
             features, _ = policy.features(observations, memory=memory_at[0], starts=starts)
             values = policy.value(features)
-            old_log_prob, _ = distribution.log_prob_and_entropy(policy.act(features[:T]), actions)
+            old_log_prob, _, _ = distribution.log_prob_and_entropy(
+                policy.act(features[:T]), actions
+            )
             next_values = values[1:].clone()
             values = values[:T]
             for t, where, value in truncated_values:
@@ -233,53 +233,37 @@ def train(config: Config, around: Surroundings) -> dict[str, float]:
                 advantages = (advantages - mean) / (deviation + 1e-8)
 
         # Improve.
-        columns = [
-            as_sequences(x, L)
-            for x in (
-                observations[:T],
-                starts[:T],
-                actions,
-                old_log_prob,
-                advantages,
-                values,
-                targets,
-            )
-        ]
+        obs, acts = as_sequences(observations[:T], L), as_sequences(actions, L)
+        numbers = torch.stack(
+            [as_sequences(x, L) for x in (starts[:T], old_log_prob, values, advantages, targets)],
+            -1,
+        )
         memory_of = memory_at.flatten(0, 1)
-        steps_parts: list[Tensor] = []  # of each gradient step: this rank's share of its parts
+        judged: list[Judgement] = []
         norms: list[Tensor] = []
         for _ in range(cfg.num_epochs):
+            epoch_began = len(judged)
             order = shuffle.permutation(layout.num_sequences)
             for part in np.array_split(order, layout.minibatches):
-                indices = torch.from_numpy(layout.own(part, share)).to(device)
-                weight = len(indices) / len(part)  # this rank's share of the minibatch
                 gradient.zero_()
-                parts = torch.zeros(len(LOSS_NAMES), device=device)
-                if weight:
-                    obs, start, acts, old, advantage, old_value, target = (
-                        column.index_select(1, indices) for column in columns
+                indices = torch.from_numpy(layout.own(part, share)).to(device)
+                if len(indices):
+                    judged.append(
+                        improve(
+                            obs.index_select(1, indices),
+                            acts.index_select(1, indices),
+                            numbers.index_select(1, indices),
+                            memory_of.index_select(0, indices),
+                            L * len(part),
+                        )
                     )
-                    loss = loss_of(
-                        obs,
-                        start,
-                        acts,
-                        old,
-                        advantage=advantage,
-                        old_value=old_value,
-                        value_target=target,
-                        memory=memory_of[indices],
-                    )
-                    (loss.total * weight).backward()  # type: ignore[no-untyped-call]
-                    parts = loss.parts * weight
                 ranks.sum_(gradient)
-                norm = gradient.norm()
-                gradient.mul_((cfg.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
+                norms.append(torch.linalg.vector_norm(gradient))
+                gradient.div_((norms[-1] / cfg.max_grad_norm).clamp_(min=1.0))
                 optimizer.step(gradient, learning_rate=learning_rate)
-                steps_parts.append(parts)
-                norms.append(norm)
             if cfg.target_kl is not None:
-                kl = ranks.sum_(torch.stack(steps_parts).mean(0))[LOSS_NAMES.index("kl")]
-                if kl > cfg.target_kl:
+                parts = measure(judged[epoch_began:])
+                if parts[LOSS_NAMES.index("kl")] > cfg.target_kl:
                     break
         update += 1
         if config.model.normalize_observation:
@@ -288,7 +272,7 @@ def train(config: Config, around: Surroundings) -> dict[str, float]:
         learned = time.perf_counter()
 
         # Report.
-        means = ranks.sum_(torch.stack(steps_parts).mean(0)).tolist()
+        means = measure(judged).tolist()
         means.append(float(torch.stack(norms).mean()))
         if not math.isfinite(sum(means)):
             raise DivergedError(f"the loss is not a number after {step:,} steps")

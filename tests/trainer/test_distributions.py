@@ -15,7 +15,7 @@ def rows(count, width):
 
 def test_categorical_agrees_with_torch():
     logits, actions = rows(7, 4), torch.arange(7) % 4
-    log_prob, entropy = Categorical(4).log_prob_and_entropy(logits, actions)
+    log_prob, entropy, _ = Categorical(4).log_prob_and_entropy(logits, actions)
     reference = TorchCategorical(logits=logits)
     torch.testing.assert_close(log_prob, reference.log_prob(actions))
     torch.testing.assert_close(entropy, reference.entropy())
@@ -23,7 +23,7 @@ def test_categorical_agrees_with_torch():
 
 def test_several_choices_agree_with_torch():
     logits, actions = rows(7, 5), torch.stack([torch.arange(7) % 2, torch.arange(7) % 3], -1)
-    log_prob, entropy = MultiCategorical((2, 3)).log_prob_and_entropy(logits, actions)
+    log_prob, entropy, _ = MultiCategorical((2, 3)).log_prob_and_entropy(logits, actions)
     first, second = TorchCategorical(logits=logits[:, :2]), TorchCategorical(logits=logits[:, 2:])
     torch.testing.assert_close(
         log_prob, first.log_prob(actions[:, 0]) + second.log_prob(actions[:, 1])
@@ -33,10 +33,26 @@ def test_several_choices_agree_with_torch():
 
 def test_gaussian_agrees_with_torch():
     outputs, actions = rows(7, 4), rows(7, 2)
-    log_prob, entropy = Gaussian(2).log_prob_and_entropy(outputs, actions)
+    log_prob, entropy, _ = Gaussian(2).log_prob_and_entropy(outputs, actions)
     reference = Normal(outputs[:, :2], outputs[:, 2:].exp())
     torch.testing.assert_close(log_prob, reference.log_prob(actions).sum(-1))
     torch.testing.assert_close(entropy, reference.entropy().sum(-1))
+
+
+@pytest.mark.parametrize(
+    ("distribution", "actions"),
+    [
+        (Categorical(4), torch.arange(7) % 4),
+        (MultiCategorical((2, 3)), torch.stack([torch.arange(7) % 2, torch.arange(7) % 3], -1)),
+        (Gaussian(2), rows(7, 2)),
+    ],
+)
+def test_the_pullback_is_autograds(distribution, actions):
+    outputs = (4 * rows(7, distribution.num_outputs)).requires_grad_()  # some beyond bounds
+    log_prob, entropy, pull_back = distribution.log_prob_and_entropy(outputs, actions)
+    gradient = rows(7, 1).squeeze(-1)
+    (expected,) = torch.autograd.grad((log_prob * gradient).sum() + 0.3 * entropy.sum(), outputs)
+    torch.testing.assert_close(pull_back(gradient, 0.3).detach(), expected)
 
 
 def test_samples_come_as_often_as_they_are_likely():

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.trainer.autograd import by_torch
 from trainer.config import ModelConfig
 from trainer.distributions import Categorical, Gaussian
 from trainer.normalize import Moments
@@ -53,8 +54,9 @@ def test_pictures_become_features(shape):
     net = policy(shape)
     pictures = torch.zeros(2, 3, *shape, dtype=torch.uint8)
     features, _ = net.features(pictures, memory=torch.zeros(3, 0), starts=torch.zeros(2, 3))
-    assert net.act(features).shape == (2, 3, 2)
-    assert net.value(features).shape == (2, 3)
+    with torch.no_grad():
+        assert net.act(features).shape == (2, 3, 2)
+        assert net.value(features).shape == (2, 3)
 
 
 def test_a_picture_is_the_same_whichever_axis_has_the_colours():
@@ -68,7 +70,8 @@ def test_a_picture_is_the_same_whichever_axis_has_the_colours():
 
 def test_real_actions_have_deviations_that_learn():
     net = policy(distribution=Gaussian(2))
-    outputs = net.act(torch.zeros(5, 3))
+    with torch.no_grad():
+        outputs = net.act(torch.zeros(5, 3))
     assert outputs.shape == (5, 4)
     assert any(p is net.log_deviation for p in net.parameters())
 
@@ -78,11 +81,44 @@ def test_flattened_parameters_and_gradients_are_views():
     weights = flatten_parameters(net)
     with torch.no_grad():
         weights.fill_(0.5)
+        _, _, pull_back = net.act_and_value(torch.ones(1, 3))
+        pull_back(torch.ones(1, 2), torch.ones(1))
     assert all((p == 0.5).all() for p in net.parameters())
-    net.value(net.act(torch.ones(1, 3)).new_ones(1, 3)).sum().backward()
     expected = torch.cat([p.grad.flatten() for p in net.parameters()])
     assert weights.grad.equal(expected)
     assert weights.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "distribution", "model"),
+    [
+        ((3,), Categorical(2), {}),
+        ((3,), Gaussian(2), {}),
+        ((3,), Categorical(2), {"recurrence": "gru"}),
+        ((3,), Gaussian(2), {"recurrence": "lstm"}),
+        ((8, 8, 3), Categorical(2), {}),
+    ],
+)
+def test_the_gradient_of_the_whole_policy_is_autograds(shape, distribution, model):
+    net = policy(shape, distribution, **model)
+    weights = flatten_parameters(net)
+    settings = {"memory": torch.zeros(4, net.memory_size), "starts": torch.zeros(6, 4)}
+    observations = torch.rand(6, 4, *shape)
+
+    features, _ = net.features(observations, **settings)
+    with torch.no_grad():
+        outputs, values, pull_back = net.act_and_value(features)
+        pull_back(2 * outputs, 2 * values)
+    written_out = weights.grad.clone()
+
+    weights.grad.zero_()
+    features, _ = net.features(observations, **settings)
+    means = by_torch(net.actor, features)
+    parts = [means, by_torch(net.critic, features)]
+    if net.log_deviation is not None:
+        parts.append(net.log_deviation.expand_as(means))
+    sum(part.square().sum() for part in parts).backward()
+    torch.testing.assert_close(written_out, weights.grad)
 
 
 def test_observations_are_seen_relative_to_the_moments():
