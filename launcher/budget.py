@@ -20,12 +20,15 @@ class Offer:
 
     `gpus` counts those of one trial over all its nodes. `parallel` is the executor's own limit.
     `overhead_seconds`: the longest that machines are paid for before and after a program runs.
+    `start_seconds`: how long a machine that is there waits for its next trial, where that can be
+    sent ahead; 0: it cannot.
     """
 
     price_usd_per_hour: float = 0.0
     gpus: int = 0
     parallel: int = 1
     overhead_seconds: float = 0.0
+    start_seconds: float = 0.0
 
 
 def attempt_spend_usd(state: State, attempt: Attempt, now: float) -> float:

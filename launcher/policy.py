@@ -135,6 +135,8 @@ def decide(
         return behind
     if state.mode is Mode.ACTIVE:
         return _decide_active(config, state, offer, now)
+    if state.mode is Mode.STOPPING and (ahead := _sent_ahead(config, state, offer)):
+        return ahead
     if state.live:
         return Wait(_next_deadline(config, state, now))
     return End(EndReason.STOPPED) if state.mode is Mode.STOPPING else Leave()
@@ -185,7 +187,7 @@ FAILURE_RATE_WINDOW = 10
 
 def _next_start(config: SweepConfig, state: State, offer: Offer, now: float) -> Action | None:
     """Return what to start next if a slot is free and no delay runs; budgets are not looked at."""
-    if len(state.live) >= parallelism(config, offer) or now < _resting_until(config, state):
+    if len(state.live) >= _places(config, state, offer) or now < _resting_until(config, state):
         return None
     for trial in state.waiting_trials:
         if trial.retry_at is None or trial.retry_at <= now:
@@ -193,6 +195,46 @@ def _next_start(config: SweepConfig, state: State, offer: Offer, now: float) -> 
     if len(state.trials) >= total_trials(config):
         return None
     return Suggest(len(state.trials) + 1, state.queue[0] if state.queue else None)
+
+
+def _places(config: SweepConfig, state: State, offer: Offer) -> int:
+    """Return how many attempts may be under way: of short trials one more waits for each machine.
+
+    So no paid machine waits for the next trial; it is suggested that much earlier.
+    """
+    parallel = parallelism(config, offer)
+    seconds = _recent_seconds(state) if offer.start_seconds else []
+    is_short = bool(seconds) and sum(seconds) / len(seconds) < offer.start_seconds
+    return 2 * parallel if is_short else parallel
+
+
+def _recent_seconds(state: State) -> list[float]:
+    """Return how long the programs of the latest trials ran, as far as those are over."""
+    latest = range(len(state.trials), max(0, len(state.trials) - RECENT_TRIALS), -1)
+    attempts = (state.trials[number].attempt for number in latest)
+    return [
+        a.ended_at - a.started_at
+        for a in attempts
+        if a is not None and a.ended_at is not None and a.started_at is not None
+    ]
+
+
+RECENT_TRIALS = 50
+"""Enough to have some that are over among them, however many run."""
+
+
+def _sent_ahead(config: SweepConfig, state: State, offer: Offer) -> Cancel | None:
+    """Return the end of an attempt that only waits for the machine of another one."""
+    attempts = [(t.number, t.attempt) for t in state.live_trials]
+    kept = [(number, a) for number, a in attempts if a is not None and a.cancelling is None]
+    if not offer.start_seconds or len(kept) <= parallelism(config, offer):
+        return None
+    ends = (
+        Cancel(number, a.number, a.job_name, Failure.CANCELLED)
+        for number, a in reversed(kept)
+        if a.is_submitted and a.started_at is None
+    )
+    return next(ends, None)
 
 
 def _submit(config: SweepConfig, state: State, offer: Offer, trial: Trial) -> Submit:

@@ -1,8 +1,13 @@
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from launcher import policy
 from launcher.budget import Offer, reserved_usd, spent_usd
 from launcher.events import (
+    AttemptEnded,
+    AttemptSubmitted,
     CancelRequested,
     EndReason,
     Failure,
@@ -17,6 +22,7 @@ from tests.launcher.builders import START, a_config
 from tests.launcher.story import Story
 
 OFFER = Offer(parallel=4)
+AHEAD = Offer(parallel=4, start_seconds=60.0)
 
 
 # --- decide -----------------------------------------------------------------------------------
@@ -43,6 +49,46 @@ def test_the_executor_limits_parallelism_when_the_sweep_does_not() -> None:
     story = Story(a_config(parallel=None)).start().start()
     assert isinstance(story.decide(Offer(parallel=2)), Wait)
     assert isinstance(story.decide(Offer(parallel=3)), Suggest)
+
+
+def busy(offer: Offer = AHEAD, **changes: Any) -> Story:
+    """A sweep on one machine, after a trial of ten seconds, with the next one running."""
+    story = Story(a_config(parallel=1, **changes), offer).start()
+    began = story.now
+    story.record(AttemptEnded(1, 1, None, score=1.0, started_at=began, ended_at=began + 10))
+    return story.start()
+
+
+def sent_ahead(story: Story) -> Story:
+    return story.suggest().intend().record(AttemptSubmitted(len(story.state.trials), 1))
+
+
+def test_of_trials_shorter_than_a_start_one_more_is_sent_ahead_for_each_machine() -> None:
+    story = busy()
+    assert isinstance(story.decide(AHEAD), Suggest)
+    assert isinstance(story.decide(OFFER), Wait)
+    assert isinstance(story.decide(replace(AHEAD, start_seconds=5.0)), Wait)
+    assert isinstance(sent_ahead(story).decide(AHEAD), Wait)
+
+
+def test_nothing_is_sent_ahead_before_it_is_known_how_long_trials_take() -> None:
+    assert isinstance(Story(a_config(parallel=1)).start().decide(AHEAD), Wait)
+
+
+def test_what_is_sent_ahead_fits_the_budget_as_if_it_had_a_machine_of_its_own() -> None:
+    dear = replace(AHEAD, price_usd_per_hour=1.0)
+    limit = {"timeout_seconds": 3600}
+    assert isinstance(busy(dear, budget={"usd": 2.0}, execution=limit).decide(dear), Wait)
+    assert isinstance(busy(dear, budget={"usd": 3.0}, execution=limit).decide(dear), Suggest)
+
+
+def test_stopping_ends_what_was_only_sent_ahead() -> None:
+    story = sent_ahead(busy()).record(StopRequested("s"))
+    action = story.decide(AHEAD)
+    assert isinstance(action, Cancel)
+    assert action.trial == 3
+    story.cancel_attempt(3)
+    assert isinstance(story.decide(AHEAD), Wait)
 
 
 def test_an_intent_without_a_start_is_carried_out_first() -> None:

@@ -12,6 +12,7 @@ No call waits for SkyPilot but short ones of its API server: long answers are co
 `poll`, but for the first poll of an object, which knew nothing before.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,7 +30,6 @@ from launcher.executors.skypilot.calls import (
     CancelManaged,
     CancelRequest,
     Down,
-    DownPool,
     Exec,
     Launch,
     LaunchManaged,
@@ -47,8 +47,8 @@ from launcher.executors.skypilot.placing import (
     cluster_for,
     is_warm,
     own_name,
-    pool_for,
 )
+from launcher.executors.skypilot.pool import Pool
 from launcher.executors.skypilot.queues import NEVER, Queues
 from launcher.executors.skypilot.returns import Returns
 from launcher.executors.validity import check, is_name
@@ -81,12 +81,11 @@ class SkyPilotExecutor:
         self._ledger = Ledger(folder / "sky")
         self._queues = Queues(sky, settings.cloud_prefix, settings.look_seconds, now)
         self._returns = Returns(sky)
-        self._jobs: dict[str, Job] = {}  # not placed yet: they may have to be asked for again
+        self._pool = Pool(sky, settings, self._ledger)
+        self._jobs: dict[str, Job] = {}  # not over: they may have to be asked for again
         self._waiting: list[str] = []  # of these, not asked for yet: SkyPilot is busy with others
         self._downs: dict[str, str] = {}  # clusters on their way down, and the requests
         self._ending_at: dict[str, float] = {}
-        self._pool: str | None = None  # the request that makes a pool of our own
-        self._is_pool_there = not settings.is_pool_ours
         self._is_new = True
         self._lock = Lock()
         self._pause_seconds = min(0.2, max(0.002, settings.look_seconds))
@@ -113,14 +112,14 @@ class SkyPilotExecutor:
                 )
             elif entry.outcome is not None or entry.request_id is not None:
                 return
-            elif request_id := self._sky.find(job.name):
+            elif request_id := self._found(entry):
                 self._put(entry, request_id=request_id)
                 return
             else:
                 call = self._call(job, entry.cluster)
             self._jobs[job.name] = job
-            self._make_pool(job)
-            if isinstance(call, Exec) or self._may_launch():
+            self._pool.make(job.secrets)
+            if self._may_start(entry):
                 self._start(entry, call)
             elif job.name not in self._waiting:
                 self._waiting.append(job.name)
@@ -188,59 +187,53 @@ class SkyPilotExecutor:
             busy = {entry.cluster for entry in self._ledger.open()}
             clusters = self._ask_and_wait(ListClusters(settings.cloud_prefix))
             return {c.name: Down(c.name) for c in clusters if c.name not in busy}
-        if settings.is_pool_ours and settings.pool and self._ledger.was_placed():
-            self._is_pool_there = False
-            return {settings.pool: DownPool(settings.pool)}
-        return {}
+        end = self._pool.end()
+        return {end.name: end} if end else {}
 
     # --- starting --------------------------------------------------------------------------------
 
     def _call(
         self, job: Job, cluster: str | None, *, is_cold: bool = False
     ) -> Launch | Exec | LaunchManaged:
-        warm = not is_cold and cluster is not None and cluster not in self._downs
         return call_for(
-            job, cluster, self._settings, is_warm=warm and is_warm(cluster or "", self._ledger)
+            job, cluster, self._settings, is_warm=not is_cold and self._is_warm(cluster)
         )
 
-    def _may_launch(self) -> bool:
-        """Whether SkyPilot is not busy enough with launches of ours."""
-        if not self._is_pool_there:
-            return False
-        under_way = sum(e.request_id is not None and e.job_id is None for e in self._ledger.open())
-        return under_way < self._settings.launches
+    def _is_warm(self, cluster: str | None) -> bool:
+        return cluster is not None and cluster not in self._downs and is_warm(cluster, self._ledger)
 
-    def _make_pool(self, job: Job) -> None:
-        """Ask for the sweep's own pool, unless a job has been in it already."""
-        if self._is_pool_there or self._pool is not None:
-            return
-        if self._ledger.was_placed():
-            self._is_pool_there = True
-        else:
-            self._pool = self._sky.ask(pool_for(self._settings, job.secrets))
+    def _may_start(self, entry: Entry) -> bool:
+        """Whether a job need not wait until SkyPilot has launched others, or its own cluster."""
+        if self._queues.is_suspect(entry.cluster):
+            return False
+        if self._settings.placing == "reused_clusters" and self._is_warm(entry.cluster):
+            return True
+        under_way = [e for e in self._ledger.open() if e.request_id and e.job_id is None]
+        is_there_soon = any(e.cluster and e.cluster == entry.cluster for e in under_way)
+        has_room = len(under_way) < self._settings.launches
+        return self._pool.is_there and has_room and not is_there_soon
 
     def _take_pool(self) -> None:
         """Learn whether the pool is there; if it cannot be, no job that waits for it can start."""
-        for answer in self._answered({"": self._pool}).values():
-            self._pool = None
-            self._is_pool_there = answer.problem is None
-            for name in self._waiting if answer.problem is not None else ():
-                entry = self._ledger.get(name)
-                if entry is not None and entry.outcome is None:
-                    self._close(entry, outcomes.unplaced(entry, answer, self._now()))
+        refusal = self._pool.refusal()
+        for name in self._waiting if refusal else ():
+            entry = self._ledger.get(name)
+            if refusal and entry is not None and entry.outcome is None:
+                self._close(entry, outcomes.unplaced(entry, refusal, self._now()))
 
     def _launch_next(self) -> None:
         """Ask for jobs that waited until SkyPilot had launched others."""
-        while self._waiting and self._may_launch():
-            name = self._waiting.pop(0)
+        for name in list(self._waiting):
             entry, job = self._ledger.get(name), self._jobs.get(name)
             if entry is None or job is None or entry.outcome is not None:
-                continue
-            try:
-                self._start(entry, self._call(job, entry.cluster))
-            except ExecutorError as error:
-                cause = Cause.LAUNCH_ERROR
-                self._close(entry, Outcome(Phase.LOST, detail=error.message, cause=cause))
+                self._waiting.remove(name)
+            elif self._may_start(entry):
+                self._waiting.remove(name)
+                try:
+                    self._start(entry, self._call(job, entry.cluster))
+                except ExecutorError as error:
+                    cause = Cause.LAUNCH_ERROR
+                    self._close(entry, Outcome(Phase.LOST, detail=error.message, cause=cause))
 
     def _start(self, entry: Entry, call: Launch | Exec | LaunchManaged) -> None:
         """Ask for a job, and remember the request.
@@ -251,7 +244,7 @@ class SkyPilotExecutor:
             request_id = self._sky.ask(call)
         except ExecutorError:
             try:
-                found = self._sky.find(entry.name)
+                found = self._found(entry)
             except ExecutorError:
                 return  # nobody can say now whether it was taken: `poll` finds out
             if found is None:
@@ -261,6 +254,11 @@ class SkyPilotExecutor:
             request_id = found
         is_warm = isinstance(call, Exec)
         self._put(entry, request_id=request_id, asked_at=self._now(), is_warm=is_warm)
+
+    def _found(self, entry: Entry) -> str | None:
+        """Return the request that starts a job, if SkyPilot has taken one."""
+        found = self._sky.find(entry.name)
+        return None if found == entry.lost_request_id else found
 
     # --- looking ---------------------------------------------------------------------------------
 
@@ -285,19 +283,31 @@ class SkyPilotExecutor:
         self._take_pool()
         self._launch_next()
         for cluster in self._queues.take():
-            for entry in self._ledger.of_cluster(cluster):
-                if entry.outcome is None and entry.job_id is not None:
-                    seen = self._queues.seen(cluster, entry.job_id)
-                    self._close(entry, outcomes.gone(entry, seen, self._now()))
+            self._lose(cluster)
         placed = [entry for entry in self._ledger.open() if entry.job_id is not None]
         self._queues.ask({entry.cluster for entry in (*placed, *self._unheard())})
         for entry in placed:
             self._follow(entry)
 
+    def _lose(self, cluster: str) -> None:
+        """End the jobs of a cluster that is gone; those that waited for their turn go on anew."""
+        there = [e for e in self._ledger.of_cluster(cluster) if e.job_id is not None]
+        for entry in [e for e in there if e.outcome is None]:
+            turn, now = self._queues.turn(cluster, entry.job_id), self._now()
+            job = self._jobs.get(entry.name)
+            if turn == math.inf and job is not None and not entry.is_cancelled:
+                lost = entry.request_id
+                self._put(entry, request_id=None, lost_request_id=lost, job_id=None, asked_at=now)
+                self._waiting.append(entry.name)
+            else:
+                seen = self._queues.seen(cluster, entry.job_id)
+                self._close(entry, outcomes.gone(entry, seen, now, turn))
+        self._queues.forget(cluster)
+
     def _find_unheard(self) -> None:
         """Look for requests that we meant to send, when nobody remembers whether we did."""
         for entry in self._unheard():
-            if request_id := self._sky.find(entry.name):
+            if request_id := self._found(entry):
                 self._put(entry, request_id=request_id)
             elif seen := self._queues.named(entry.cluster, PREFIX + entry.name):
                 self._take_place(entry, Placed(seen.job_id, seen.price_usd_per_hour))
@@ -339,20 +349,22 @@ class SkyPilotExecutor:
             if answer.problem is Problem.FORGOTTEN:
                 self._put(entry, request_id=None, asked_at=self._now())
                 continue
-            job = self._jobs.pop(name, None)
+            job = self._jobs.get(name)
             if isinstance(answer.value, Placed):
                 self._take_place(entry, answer.value)
             elif answer.problem is Problem.GONE and job is not None and not entry.is_cancelled:
-                call = self._call(job, entry.cluster, is_cold=True)  # it was not warm any more
                 again = self._put(entry, request_id=None, asked_at=self._now())
-                self._start(again, call)
+                if entry.cluster is not None and self._others_on(entry, is_placed=True):
+                    self._queues.suspect(entry.cluster)  # they are lost with it, or it is there
+                    self._waiting.append(name)
+                else:
+                    self._start(again, self._call(job, entry.cluster, is_cold=True))
             else:
                 self._close(entry, outcomes.unplaced(entry, answer, self._now()))
                 if entry.cluster is not None and not self._others_on(entry):
                     self._down(entry.cluster)  # half a cluster may be there
 
     def _take_place(self, entry: Entry, place: Placed) -> None:
-        self._jobs.pop(entry.name, None)
         placed = self._put(
             entry,
             job_id=place.job_id,
@@ -380,10 +392,12 @@ class SkyPilotExecutor:
         if entry.is_cancelled and self._now() - asked_at > ASK_AGAIN_SECONDS:
             self._end(entry)
         job = self._queues.seen(entry.cluster, entry.job_id)
-        if job is not None and job.price_usd_per_hour not in (None, entry.price_usd_per_hour):
-            # of a managed job, and told only as long as its machines are there
-            entry = self._put(entry, price_usd_per_hour=job.price_usd_per_hour)
-        if job is None or not job.status.is_over:
+        if job is None:
+            return
+        now_priced = outcomes.repriced(entry, job, self._now())  # told while it has machines
+        if now_priced != entry:
+            entry = self._put(now_priced)
+        if not job.status.is_over:
             return
         said = self._returns.bring(entry)
         if said is None:
@@ -392,7 +406,8 @@ class SkyPilotExecutor:
         if said.is_again and first is not None and first.job_id != entry.job_id:
             self._put(entry, job_id=first.job_id)  # the start that counts
             return
-        self._close(entry, outcomes.ended(entry, job, said, self._now()))
+        turn = self._queues.turn(entry.cluster, entry.job_id)
+        self._close(entry, outcomes.ended(entry, job, said, self._now(), turn))
         if self._settings.placing == "cluster_per_trial" and entry.cluster:
             self._down(entry.cluster)
 
@@ -402,7 +417,8 @@ class SkyPilotExecutor:
             return Outcome(Phase.ABSENT)
         if entry.outcome is not None:
             return entry.outcome
-        return outcomes.standing(entry, self._queues.seen(entry.cluster, entry.job_id))
+        seen = self._queues.seen(entry.cluster, entry.job_id)
+        return outcomes.standing(entry, seen, self._queues.turn(entry.cluster, entry.job_id))
 
     # --- ending ----------------------------------------------------------------------------------
 
@@ -451,9 +467,11 @@ class SkyPilotExecutor:
             if answer.problem not in (None, Problem.GONE):
                 self._down(cluster)
 
-    def _others_on(self, entry: Entry) -> bool:
+    def _others_on(self, entry: Entry, *, is_placed: bool = False) -> bool:
+        """Whether other jobs were given to a job's cluster, or have even got their place there."""
         there = self._ledger.of_cluster(entry.cluster or "")
-        return any(e.outcome is None and e.name != entry.name for e in there)
+        others = [e for e in there if e.outcome is None and e.name != entry.name]
+        return any(e.job_id is not None for e in others) if is_placed else bool(others)
 
     # --- small things ----------------------------------------------------------------------------
 

@@ -18,7 +18,10 @@ class Entry(msgspec.Struct, frozen=True):
 
     `request_id` is None from the intent to ask until SkyPilot took it; `job_id` until the job has
     a place. `is_warm`: its cluster was up before. `held_since`: from then on its machines are paid
-    for it. `outcome` is set at the end, once what the job left has been brought here.
+    for it; before `priced_since` they have cost `paid_usd`, since SkyPilot may go on with a managed
+    job on machines of another price. `lost_request_id`: the request that led to a cluster which
+    went before the job had its turn there. `outcome` is set at the end, once what the job left has
+    been brought here.
     """
 
     name: str
@@ -31,9 +34,12 @@ class Entry(msgspec.Struct, frozen=True):
     job_id: int | None = None
     held_since: float | None = None
     price_usd_per_hour: float = 0.0
+    priced_since: float | None = None
+    paid_usd: float = 0.0
     is_spot: bool = False
     is_warm: bool = False
     is_cancelled: bool = False
+    lost_request_id: str | None = None
     outcome: Outcome | None = None
 
 

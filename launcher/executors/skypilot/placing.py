@@ -7,13 +7,7 @@ from typing import Any, Literal
 
 from launcher.errors import ExecutorError
 from launcher.executors.skypilot import wrapping
-from launcher.executors.skypilot.calls import (
-    JOB_VARIABLE,
-    ApplyPool,
-    Exec,
-    Launch,
-    LaunchManaged,
-)
+from launcher.executors.skypilot.calls import JOB_VARIABLE, Exec, Launch, LaunchManaged
 from launcher.executors.skypilot.ledger import Ledger
 from launcher.ports import Job, Phase
 
@@ -81,12 +75,6 @@ def cluster_for(job: Job, settings: Settings, ledger: Ledger) -> str | None:
     waiting = Counter(entry.cluster for entry in ledger.open())
     workers = [settings.worker(index) for index in range(settings.workers)]
     return min(workers, key=lambda worker: (waiting[worker], not is_warm(worker, ledger)))
-
-
-def pool_for(settings: Settings, secrets: Mapping[str, str]) -> ApplyPool:
-    """Return what SkyPilot is asked for a pool of the sweep's own."""
-    assert settings.pool is not None
-    return ApplyPool(settings.pool, settings.task, secrets, settings.workers)
 
 
 def is_warm(cluster: str, ledger: Ledger) -> bool:

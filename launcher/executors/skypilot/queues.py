@@ -1,5 +1,6 @@
 """What runs where: lists of jobs, asked of SkyPilot at most so often, read once they are there."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -91,10 +92,36 @@ class Queues:
         """Say that a cluster may be gone: the cloud is asked next time."""
         self._suspects.add(cluster)
 
+    def is_suspect(self, cluster: str | None) -> bool:
+        """Whether nobody knows if a cluster is there."""
+        return cluster in self._suspects
+
+    def forget(self, cluster: str) -> None:
+        """Drop the list of a cluster that is gone: another one may come under its name."""
+        if look := self._looks.get(cluster):
+            look.jobs, look.is_known = (), False
+
     def seen(self, cluster: str | None, job_id: int | None) -> SkyJob | None:
         """Return a job as its list last showed it."""
         look = self._looks.get(cluster)
         return next((job for job in look.jobs if job.job_id == job_id), None) if look else None
+
+    def turn(self, cluster: str | None, job_id: int | None) -> float:
+        """Return when a job's turn came: all before it on its cluster were over; inf: it waits.
+
+        What a queue calls running may be waiting: see `wrapping`.
+        """
+        look = self._looks.get(cluster)
+        if cluster is None or job_id is None or look is None:
+            return NEVER
+        return max(
+            (
+                (job.ended_at or NEVER) if job.status.is_over else math.inf
+                for job in look.jobs
+                if job.job_id < job_id and job.name.startswith(self._prefix)
+            ),
+            default=NEVER,
+        )
 
     def named(self, cluster: str | None, name: str) -> SkyJob | None:
         """Return the first job of a name in a list."""
