@@ -1,7 +1,7 @@
 """Real training while the benchmark runs: scikit-learn's models on the data that come with it.
 
 A score is that of held-out data, a truth that of other held-out data, so that the noise is that of
-real validation; the split is the seed's. Trials fail where scikit-learn refuses a combination or a
+real validation; the seed says which are which, but for the test data. Trials fail where scikit-learn refuses a combination or a
 network diverges. Costs are counted, not timed (multiplications, to a factor), so that a sweep is
 the same on any machine.
 """
@@ -124,8 +124,9 @@ def split(data: str, seed: int) -> tuple[Arrays, Arrays, Arrays]:
     import sklearn.datasets
 
     x, y = getattr(sklearn.datasets, f"load_{data}")(return_X_y=True)
-    order = np.random.default_rng([seed, 43]).permutation(len(y))
-    parts = np.split(order, [len(y) // 3, len(y) // 2])
+    learned, test_part = np.array_split(np.random.default_rng(43).permutation(len(y)), 2)
+    order = np.random.default_rng([seed, 43]).permutation(learned)
+    parts = (*np.split(order, [2 * len(order) // 3]), test_part)
     train, valid, test = ((x[part], y[part]) for part in parts)
     return train, valid, test
 
@@ -156,9 +157,9 @@ def _problem(name: str, data: str, seed: int, space: Any, build: Any, ends: Any)
 
 
 ENDS = {  # best and median test score of random trainings, over seeds 0 to 9; scikit-learn 1.9.1
-    "network": (1.0, 0.0),
-    "vectors": (1.0, 0.0),
-    "trees": (1.0, 0.0),
+    "network": (0.955, 0.13),
+    "vectors": (0.975, 0.31),
+    "trees": (0.470, 0.13),
 }
 PLAN: dict[str, tuple[str, dict[str, Any], Callable[[Params, int], tuple[Any, float]]]] = {
     "network": ("digits", NETWORK, network),

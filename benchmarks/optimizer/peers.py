@@ -238,6 +238,7 @@ PEERS: dict[str, Callable[[Mapping[str, Any], int], Optimizer]] = {
     "protein": Ours,
     "random": Random,
     "optuna-tpe": lambda space, seed: Optuna(space, seed, "tpe"),
+    "optuna-tpe-default": lambda space, seed: Optuna(space, seed, "tpe-default"),
     "optuna-gp": lambda space, seed: Optuna(space, seed, "gp"),
     "hebo": Hebo,
     "smac": Smac,
