@@ -6,6 +6,9 @@ maximises the augmented Chebyshev scalarisation of the weighed, normalised score
     s = min_i(w_i z_i) + ρ Σ_i w_i z_i,     z_i in [0, 1], better is higher, ρ = 0.05
 
 so that over a sweep the whole front is approached, also where it is not convex.
+
+Of the front the trial is recommended that adds most to the hypervolume, the area that the front
+beats (Zitzler & Thiele 1998): of two objectives, the best trade-off.
 """
 
 from collections.abc import Sequence
@@ -14,6 +17,7 @@ from launcher.state import Trial, TrialState
 from launcher.sweepfile.schema import SweepSection
 
 RHO = 0.05
+MARGIN = 0.1
 
 
 def both(sweep: SweepSection, trial: Trial) -> tuple[float, float] | None:
@@ -33,14 +37,35 @@ def front(sweep: SweepSection, trials: Sequence[Trial]) -> list[Trial]:
     The best by the first objective comes first; of equal trials the earliest stays.
     """
     known = [(scores, trial) for trial in trials if (scores := both(sweep, trial)) is not None]
-    known.sort(key=lambda pair: (-pair[0][0], -pair[0][1], pair[1].number))
-    kept: list[Trial] = []
+    return [known[index][1] for index in unbeaten([scores for scores, _ in known])]
+
+
+def unbeaten(scores: Sequence[tuple[float, float]]) -> list[int]:
+    """Return the indices of the front of pairs, better is higher, the best first one first."""
+    kept: list[int] = []
     highest = -float("inf")
-    for (_, second), trial in known:
-        if second > highest:
-            kept.append(trial)
-            highest = second
+    for index in sorted(range(len(scores)), key=lambda i: (-scores[i][0], -scores[i][1], i)):
+        if scores[index][1] > highest:
+            kept.append(index)
+            highest = scores[index][1]
     return kept
+
+
+def contributions(scores: Sequence[tuple[float, float]]) -> list[float]:
+    """Return the share of the hypervolume that each point of a front alone accounts for.
+
+    Better is higher, the best by the first one first, as `front` has them. Beaten is what lies
+    above the worst of the front by a tenth of its range in both, so that its ends count too.
+    """
+    if not scores:
+        return []
+    firsts, seconds = [a for a, _ in scores], [b for _, b in scores]
+    lowest = [min(v) - MARGIN * ((max(v) - min(v)) or 1.0) for v in (firsts, seconds)]
+    right = [*firsts[1:], lowest[0]]
+    below = [lowest[1], *seconds[:-1]]
+    alone = [(a - r) * (b - s) for a, b, r, s in zip(firsts, seconds, right, below, strict=True)]
+    whole = sum((a - r) * (b - lowest[1]) for (a, b), r in zip(scores, right, strict=True))
+    return [area / whole for area in alone]
 
 
 def scalarised(scores: Sequence[tuple[float, float]], seed: int) -> list[float]:

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 from launcher.config import SweepConfig
 from launcher.edits import project
 from launcher.errors import ProteinSkyError
-from launcher.objectives import both, scalarised
+from launcher.objectives import both, contributions, scalarised, unbeaten
 from launcher.state import State, Trial, TrialState
 from launcher.sweepfile.constraints import Constraint, all_hold, parse
-from launcher.sweepfile.schema import SweepSection
 from protein.observation import Observation, Suggestion
-from protein.settings import Settings
+from protein.settings import Budget, Settings
 from protein.space import Space
 
 if TYPE_CHECKING:  # numpy and scipy take half a second: who only looks at a sweep does without
@@ -31,8 +30,7 @@ class Optimizer:
 
     space: Space
     settings: Settings
-    seed: int
-    sweep: SweepSection
+    config: SweepConfig
     constraints: tuple[Constraint, ...] = ()
 
     @classmethod
@@ -46,7 +44,7 @@ class Optimizer:
             cost_parameter=sweep.cost_parameter,
         )
         constraints = tuple(parse(text) for text in sweep.constraints)
-        return cls(Space.from_dict(sweep.parameters), settings, sweep.seed, sweep, constraints)
+        return cls(Space.from_dict(sweep.parameters), settings, config, constraints)
 
     def suggest(self, state: State, recall: "Recall") -> Suggestion:
         """Return the parameters of the sweep's next trial.
@@ -55,9 +53,9 @@ class Optimizer:
         """
         from protein.suggest import seed_for, suggest
 
-        seed = seed_for(self.seed, len(state.trials) + 1)
+        seed = seed_for(self.config.sweep.seed, len(state.trials) + 1)
         observed = observations(self.space, state, recall)
-        if self.sweep.second_objective is not None:
+        if self.config.sweep.second_objective is not None:
             observed = self._weighed(state, observed, seed)
         pending = [trial.params for trial in state.open_trials]
         constraint = all_hold(self.constraints)
@@ -65,19 +63,36 @@ class Optimizer:
         try:
             if self.settings.method == "random" and constraint is not None:
                 return _first_that(constraint, (ask(seed_for(seed, n)) for n in range(MAX_DRAWS)))
-            return ask(seed, constraint=constraint, earlier=recall.earlier, memo=recall.memo)
+            return ask(
+                seed,
+                constraint=constraint,
+                earlier=recall.earlier,
+                left=self.left(state),
+                memo=recall.memo,
+            )
         except ValueError as error:
             raise ProteinSkyError(
                 f"no parameters fulfil the constraints: {error}",
                 hint="loosen sweep.constraints, or widen the ranges: protein-sky edit",
             ) from error
 
+    def left(self, state: State) -> Budget:
+        """Return what is left of the sweep's budget.
+
+        Dollars count as costs at what a unit of cost has come to until now: trials may measure
+        their costs themselves, and machines have their prices.
+        """
+        over = [t for t in state.ordered if t.state.is_over and t.cost_seconds and t.cost_usd]
+        usd, cost = sum(t.cost_usd for t in over), sum(t.cost_seconds or 0.0 for t in over)
+        limit = self.config.budget.usd
+        cost_left = None if limit is None or not usd else (limit - state.settled_usd) * cost / usd
+        return Budget(cost=cost_left, trials=self.config.total_trials - len(state.trials))
+
     def _weighed(
         self, state: State, observed: Sequence[Observation], seed: int
     ) -> list[Observation]:
         """Return the observations with one score for both objectives; see `objectives`."""
-        by_params = {id(t.params): both(self.sweep, t) for t in state.ordered}
-        pairs = [(o, by_params.get(id(o.params))) for o in observed]
+        pairs = [(o, both(self.config.sweep, _trial_of(state, o))) for o in observed]
         known = [(o, scores) for o, scores in pairs if scores is not None]
         scores = scalarised([pair for _, pair in known], seed)
         failures = [o for o in observed if o.is_failure]
@@ -129,19 +144,29 @@ def observations(space: Space, state: State, recall: Recall) -> list[Observation
 
 
 def observation(trial: Trial) -> Observation | None:
-    """Return what a trial teaches; None if it is not over, or ended by no fault of its own."""
+    """Return what a trial teaches; None if it is not over, or ended by no fault of its own.
+
+    Its `suggestion_id` is the trial's number.
+    """
+    number = str(trial.number)
     is_stopped = trial.state is TrialState.STOPPED
     if trial.state is TrialState.SUCCEEDED or (is_stopped and trial.score is not None):
         return Observation(
             trial.params,
             trial.score,
             trial.cost_seconds,
+            suggestion_id=number,
             curve=trial.curve,
             is_stopped=is_stopped,
         )
     if trial.failure is not None and trial.failure.is_parameters_fault and trial.state.is_over:
-        return Observation(trial.params, None, trial.cost_seconds, is_failure=True)
+        return Observation(trial.params, None, trial.cost_seconds, True, number)
     return None
+
+
+def _trial_of(state: State, observation: Observation) -> Trial:
+    assert observation.suggestion_id is not None  # `observation` made it
+    return state.trials[int(observation.suggestion_id)]
 
 
 def complete(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,12 +211,40 @@ SEED = "seed"
 def recommendation(
     config: SweepConfig, state: State, *, at_cost: float | None = None
 ) -> "Recommendation | None":
-    """Return the trial that a repeat is expected to score best, among those of at most a cost."""
-    from protein.recommend import recommend
+    """Return the trial that a repeat is expected to score best, among those of at most a cost.
+
+    With a second objective: the one that adds most to the hypervolume of what is expected of both.
+    """
+    from protein.recommend import expected, is_within, recommend
 
     space, known = _all_known(config, state)
     settings = replace(Optimizer.of(config).settings, goal=config.sweep.goal)
-    return recommend(space, settings, known, at_cost=at_cost)
+    second = config.sweep.second_objective
+    if second is None:
+        return recommend(space, settings, known, at_cost=at_cost)
+    others = _second_scores(config, state, known)
+    first = expected(space, settings, [o for o, _ in others])
+    other = expected(space, replace(settings, goal=second.goal), [o for _, o in others])
+    pairs = [(a, b) for a, b in zip(first, other, strict=True) if is_within(a, at_cost)]
+    promises = [(a.promise, b.promise) for a, b in pairs]
+    front = unbeaten(promises)
+    shares = contributions([promises[index] for index in front])
+    best = max(zip(shares, front, strict=True), key=lambda one: one[0], default=None)
+    return None if best is None else pairs[best[1]][0]
+
+
+def _second_scores(
+    config: SweepConfig, state: State, known: Sequence[Observation]
+) -> list[tuple[Observation, Observation]]:
+    """Return the observations that have both scores, each with its like for the second."""
+    second = config.sweep.second_objective
+    assert second is not None  # who calls has looked
+    scores = [
+        (o, _trial_of(state, o).metrics.get(second.metric))
+        for o in known
+        if o.succeeded and not o.is_stopped
+    ]
+    return [(o, replace(o, score=score)) for o, score in scores if score is not None]
 
 
 def importances(config: SweepConfig, state: State) -> "tuple[Importance, ...]":

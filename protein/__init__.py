@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     from protein.metta_protein import MettaProtein
     from protein.observation import Observation, Suggestion
     from protein.pareto import pareto_front
-    from protein.settings import Settings
+    from protein.settings import Budget, Settings
     from protein.space import Space, SpaceError, SpaceProblem
     from protein.suggest import seed_for
     from protein.wandb_protein import WandbProtein
 
 __all__ = [
+    "Budget",
     "MettaProtein",
     "Observation",
     "Protein",
@@ -50,6 +51,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Budget": "settings",
     "MettaProtein": "metta_protein",
     "Observation": "observation",
     "Protein": "ask_tell",

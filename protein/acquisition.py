@@ -7,6 +7,7 @@ something.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +19,10 @@ from protein.encoding import Encoding
 from protein.surrogates import LogCost, Surrogates
 
 Array = NDArray[np.float64]
+Worth = Callable[[Float[Array, "m d"]], Float[Array, " m"]]
 
 PATIENCE = 5.0
+_BEYOND_BUDGET = -1e6  # below any logarithm of a probability or an improvement
 ELITE = 8  # rows that a search goes on from
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -66,6 +69,27 @@ class Acquisition:
 
 
 @dataclass(frozen=True, slots=True)
+class Affordable:
+    """Worth, times the share of the budget that a trial leaves.
+
+    Where much is left this changes little. In the end a dear trial must be worth the several
+    cheaper ones that it displaces. Of what costs more than is left the cheapest is best.
+    """
+
+    worth: Worth
+    encoding: Encoding
+    log_cost: LogCost
+    left: float
+
+    def __call__(self, U: Float[Array, "m d"]) -> Float[Array, " m"]:
+        """Value snapped rows of the unit cube."""
+        over = self.log_cost.predict(self.encoding.features(U)) - math.log(self.left)
+        fits = over < 0.0
+        rest = np.log1p(-np.exp(np.where(fits, over, -1.0)))
+        return np.where(fits, self.worth(U) + rest, _BEYOND_BUDGET * (1.0 + over))
+
+
+@dataclass(frozen=True, slots=True)
 class Thrift:
     """Of the rows worth at least `floor`, the worth per expected cost; the others -inf.
 
@@ -73,17 +97,18 @@ class Thrift:
     dear trials score well: costs vary a thousandfold, an uncertain model's improvements do not.
     """
 
-    acquisition: Acquisition
+    worth: Worth
+    encoding: Encoding
     log_cost: LogCost
     floor: float
 
     def __call__(self, U: Float[Array, "m d"]) -> Float[Array, " m"]:
         """Value snapped rows of the unit cube."""
-        return self.of(U, self.acquisition(U))
+        return self.of(U, self.worth(U))
 
     def of(self, U: Float[Array, "m d"], worth: Float[Array, " m"]) -> Float[Array, " m"]:
         """Value rows whose worth is known."""
-        per_cost = worth - self.log_cost.predict(self.acquisition.encoding.features(U))
+        per_cost = worth - self.log_cost.predict(self.encoding.features(U))
         return np.where(worth >= self.floor, per_cost, -np.inf)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from protein import pareto
 from protein.observation import Observation, Value
 from protein.pareto import Goal
-from protein.settings import Settings
+from protein.settings import NO_LIMIT, Budget, Settings
 from protein.space import Space
 
 if TYPE_CHECKING:  # scipy takes half a second to import: it waits for the first suggestion
@@ -37,6 +37,7 @@ class Protein:
         method: str = "protein",
         constraint: "Constraint | None" = None,
         earlier: Sequence[Sequence[Observation]] = (),
+        budget: Budget = NO_LIMIT,
     ) -> None:
         self.space = space
         self.settings = Settings(
@@ -48,6 +49,7 @@ class Protein:
         self.seed = seed
         self.constraint = constraint
         self.earlier = earlier
+        self.budget = budget
         self._observed: list[Observation] = []
         self._pending: dict[str, Mapping[str, Value]] = {}
         self._count = 0
@@ -66,6 +68,7 @@ class Protein:
             seed_for(self.seed, self._count),
             constraint=self.constraint,
             earlier=self.earlier,
+            left=self.left,
             memo=self._memo,
         )
         suggestion_id = f"{self._count:06d}"
@@ -106,6 +109,15 @@ class Protein:
 
     def _pending_like(self, params: Mapping[str, Value]) -> str | None:
         return next((key for key, known in self._pending.items() if known == params), None)
+
+    @property
+    def left(self) -> Budget:
+        """What is left of the budget. Trials of unknown cost count as the mean of the others."""
+        cost, trials = self.budget.cost, self.budget.trials
+        if cost is not None:
+            known = [o.cost for o in self._observed if o.cost is not None]
+            cost -= sum(known) / max(len(known), 1) * len(self._observed)
+        return Budget(cost, None if trials is None else trials - self._count)
 
     @property
     def observations(self) -> tuple[Observation, ...]:

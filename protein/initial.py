@@ -17,7 +17,8 @@ from protein.encoding import Encoding
 
 Array = NDArray[np.float64]
 
-_POOL = 512
+_POOL, _LEAST = 512, 32
+_COORDINATES = 5_000_000  # compared at most: after thousands of trials a smaller pool must do
 
 
 def initial_row(
@@ -25,21 +26,20 @@ def initial_row(
     taken: Float[Array, "k d"],
     allowed: Callable[[Float[Array, "m d"]], NDArray[np.bool_]],
     rng: np.random.Generator,
-    log_p: Callable[[Float[Array, "m d"]], Float[Array, " m"]] | None = None,
+    worth: Callable[[Float[Array, "m d"]], Float[Array, " m"]],
 ) -> Float[Array, " d"]:
     """Give the next row of a space-filling design beside the rows taken.
 
-    With `log_p`, the logarithm of how likely rows are to succeed, likely ones are preferred.
+    `worth` is the logarithm of how likely rows are to be of use; likely ones are preferred.
     ValueError if none of many rows is allowed.
     """
     if len(taken) == 0 and allowed(encoding.center[None])[0]:
         return encoding.center
     for size in (_POOL, 16 * _POOL):
         pool = encoding.snap(from_prior(encoding, stratified(size, encoding.dimension, rng)))
-        pool = pool[allowed(pool)]
+        pool = pool[allowed(pool)][: max(_LEAST, _COORDINATES // max(taken.size, 1))]
         if len(pool):
-            doubt = 0.0 if log_p is None else -log_p(pool)
-            row: Array = pool[np.argmin(crowding(encoding, pool, taken) + doubt)]
+            row: Array = pool[np.argmin(crowding(encoding, pool, taken) - worth(pool))]
             return row
     raise ValueError(f"none of {17 * _POOL} parameters is accepted by the constraint")
 

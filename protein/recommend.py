@@ -1,5 +1,6 @@
 """Which trial to take home: the best by posterior, not the luckiest draw of the noise."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,11 +20,17 @@ _UNEXPLAINED = 0.25  # of what a score is above its expectation, that which is n
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """A trial, and beside the score it drew (`observation.score`) what is expected of a repeat."""
+    """A trial, and beside the score it drew (`observation.score`) what is expected of a repeat.
+
+    `promise` is what trials are chosen by: higher is better, whatever the goal. A rugged function
+    looks noisy to a smooth process, so a quarter of what a trial scored above its expectation
+    counts as its own.
+    """
 
     observation: Observation
     score: float
     score_sd: float
+    promise: float
 
 
 def recommend(
@@ -35,33 +42,46 @@ def recommend(
 ) -> Recommendation | None:
     """Give the finished trial whose repeat is expected to score best; None without a success.
 
-    A rugged function looks noisy to a smooth process, so a quarter of what a trial scored above its
-    expectation counts as its own. With `at_cost`, among those that are known to cost at most that.
-    Of equals the cheapest.
+    With `at_cost`, among those that are known to cost at most that. Of equals the cheapest.
     """
+    known = [one for one in expected(space, settings, observed) if is_within(one, at_cost)]
+
+    def rank(one: Recommendation) -> tuple[float, float]:
+        cost = one.observation.cost
+        return -one.promise, math.inf if cost is None else cost
+
+    return min(known, key=rank, default=None)
+
+
+def expected(
+    space: Space, settings: Settings, observed: Sequence[Observation]
+) -> list[Recommendation]:
+    """Give each finished trial with what is expected of its repeat."""
     encoding = Encoding(space)
     done = [o for o in observed if o.succeeded and not o.is_stopped]
     pairs = [(o, encoding.locate(o.params)) for o in done]
-    fitting = [(o, row) for o, row in pairs if row is not None and _affordable(o, at_cost)]
+    fitting = [(o, row) for o, row in pairs if row is not None]
     if not fitting:
-        return None
+        return []
     with one_thread():
         surrogates = learn(encoding, Data.of(encoding, settings, observed))
         F = encoding.features(np.array([row for _, row in fitting]))
         mean, variance = surrogates.score.predict(F)
     drawn = surrogates.scale.forward(np.array([_score(o, settings) for o, _ in fitting]))
     promise = np.round(mean + _UNEXPLAINED * (drawn - mean), 6)
-    cost = np.array([np.inf if o.cost is None else o.cost for o, _ in fitting])
-    best = int(np.lexsort((cost, -promise))[0])
-    sd = float(variance[best]) ** 0.5
-    score, score_sd = surrogates.scale.backward_with_sd(float(mean[best]), sd)
-    return Recommendation(fitting[best][0], sign(settings.goal) * score, score_sd)
+    found = []
+    for (o, _), m, v, p in zip(fitting, mean, variance, promise, strict=True):
+        score, score_sd = surrogates.scale.backward_with_sd(float(m), float(v) ** 0.5)
+        found.append(Recommendation(o, sign(settings.goal) * score, score_sd, float(p)))
+    return found
+
+
+def is_within(one: Recommendation, at_cost: float | None) -> bool:
+    """Tell whether a trial is known to cost at most so much."""
+    cost = one.observation.cost
+    return at_cost is None or (cost is not None and cost <= at_cost)
 
 
 def _score(observation: Observation, settings: Settings) -> float:
     assert observation.score is not None
     return sign(settings.goal) * observation.score
-
-
-def _affordable(observation: Observation, at_cost: float | None) -> bool:
-    return at_cost is None or (observation.cost is not None and observation.cost <= at_cost)

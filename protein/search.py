@@ -14,19 +14,18 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from protein.acquisition import ELITE, Acquisition, Thrift, patience
+from protein.acquisition import ELITE, Acquisition, Affordable, Thrift, Worth, patience
 from protein.candidates import around, everywhere, known_rows, unlike
-from protein.data import Data
 from protein.encoding import Encoding
-from protein.surrogates import Surrogates
+from protein.surrogates import LogCost, Surrogates
 
 Array = NDArray[np.float64]
 Allowed = Callable[[Float[Array, "m d"]], NDArray[np.bool_]]
-Worth = Callable[[Float[Array, "m d"]], Float[Array, " m"]]
 
 _EVERYWHERE, _AROUND, _NEAR = 512, 256, 128
 _WIDE = 16  # pending trials from where on half as many candidates do: the batch itself explores
 _ROUNDS = 4
+_NOTHING = 1e-300  # what is left when all is spent
 _FIRST_WIDTH, _NARROWING = 0.1, 0.4
 
 
@@ -53,19 +52,29 @@ class Pool:
 def search(
     encoding: Encoding,
     surrogates: Surrogates,
-    data: Data,
     waiting: Float[Array, "p d"],
+    tried: frozenset[bytes],
     allowed: Allowed,
     rng: np.random.Generator,
-) -> Float[Array, " d"]:
-    """Give the next row to try while the `waiting` ones run.
+    cost_left: float | None = None,
+) -> tuple[Float[Array, " d"], float]:
+    """Give the next row to try while the `waiting` ones run, and the most that any is worth.
 
-    Waiting rows are believed to score what is predicted. Where costs are known and scores
-    predictable, a cheaper row of nearly the same worth is taken.
+    Rows among those `tried` (`known_rows`) are not given again. Waiting rows are believed to score
+    what is predicted. Where costs are known and scores predictable, a cheaper row of nearly the
+    same worth is taken. What costs more than `cost_left` is not tried unless nothing costs less:
+    then the cheapest is.
     """
     expecting = surrogates.expecting(encoding.features(waiting))
-    acquisition = Acquisition(encoding, expecting, surrogates.incumbent)
-    taken = known_rows(np.vstack([data.U, data.failed, waiting]))
+    log_cost = surrogates.log_cost
+    acquisition = affordable(
+        Acquisition(encoding, expecting, surrogates.incumbent),
+        encoding,
+        log_cost,
+        waiting,
+        cost_left,
+    )
+    taken = tried | known_rows(waiting)
 
     def new(U: Float[Array, "m d"]) -> NDArray[np.bool_]:
         return unlike(U, taken) & allowed(U)
@@ -81,14 +90,29 @@ def search(
     pool = _refine(encoding, _valued(U, acquisition, new), acquisition, new, share, rng)
     if np.isneginf(pool.worth).all():  # all values of a small space were tried: repeat one
         pool = _refine(encoding, _valued(U, acquisition, allowed), acquisition, allowed, share, rng)
+    most = float(pool.worth.max())
     trade = patience(surrogates.skill)
-    if surrogates.log_cost is not None and trade > 1.0:
-        floor = float(pool.worth.max()) - np.log(trade)
-        thrift = Thrift(acquisition, surrogates.log_cost, floor)
+    if log_cost is not None and trade > 1.0:
+        floor = most - np.log(trade)
+        thrift = Thrift(acquisition, encoding, log_cost, floor)
         pool = Pool(pool.U, thrift.of(pool.U, pool.worth))
         if share == 1:
             pool = _refine(encoding, pool, thrift, new, share, rng)
-    return pool.best
+    return pool.best, most
+
+
+def affordable(
+    worth: Worth,
+    encoding: Encoding,
+    log_cost: LogCost | None,
+    waiting: Float[Array, "p d"],
+    cost_left: float | None,
+) -> Worth:
+    """Weigh worth by what is left of the budget once the waiting trials are paid."""
+    if log_cost is None or cost_left is None:
+        return worth
+    promised = float(np.exp(log_cost.predict(encoding.features(waiting))).sum())
+    return Affordable(worth, encoding, log_cost, max(cost_left - promised, _NOTHING))
 
 
 def _valued(U: Float[Array, "m d"], worth: Worth, new: Allowed) -> Pool:

@@ -8,6 +8,21 @@ from protein.pareto import Goal
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """What a sweep may spend, or what is left of it; None: no limit.
+
+    `cost` is in the unit of observations' costs: of what is left, running trials are still to be
+    paid. `trials` may be suggested still, the next one included.
+    """
+
+    cost: float | None = None
+    trials: int | None = None
+
+
+NO_LIMIT = Budget()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """How to search.
 

@@ -11,23 +11,26 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from protein.candidates import known_rows
 from protein.data import Data
-from protein.encoding import Encoding, rows
+from protein.encoding import Encoding
 from protein.initial import initial_row
 from protein.methods import method_named
 from protein.observation import Observation, Suggestion, Value
 from protein.pareto import sign
-from protein.search import search
-from protein.settings import Settings
+from protein.search import affordable, search
+from protein.settings import NO_LIMIT, Budget, Settings
 from protein.space import Space
-from protein.surrogates import Surrogates, helpful, is_enough, learn
+from protein.surrogates import Surrogates, helpful, is_enough, learn, learn_cost
 from protein.threads import one_thread
 
 Array = NDArray[np.float64]
 Constraint = Callable[[Mapping[str, Value]], bool]
 
 _MODEL_NEEDS = 2  # successes before a model says more than a space-filling design
-_BLIND = 0.5  # share of trials that fill the space while the model predicts scores worse than none
+_LAST = 0.1  # share of trials that look for the best only
+_FILLING = 0.5  # share of trials that fill the space while the model does not know where to look
+_LITTLE = np.log(1e-3)  # improvement, in deviations of the scores, that is not worth a trial
 
 
 @dataclass(slots=True)
@@ -41,7 +44,11 @@ class Memo:
     setup: tuple[Space, Settings] | None = None
     history: tuple[Observation | None, ...] = field(default=(), repr=False)
     data: tuple[Data, ...] = field(default=(), repr=False)  # of the sweep and of the earlier ones
+    tried: frozenset[bytes] = field(default=frozenset(), repr=False)
     learned: tuple[Encoding, Surrogates] | None = field(default=None, repr=False)
+    located: dict[int, tuple[Mapping[str, Value], Array | None]] = field(
+        default_factory=dict, repr=False
+    )
 
     def recall(
         self,
@@ -59,7 +66,19 @@ class Memo:
             return
         self.history, self.setup = history, setup
         self.data = tuple(Data.of(plain, settings, sweep) for sweep in sweeps)
-        self.learned = None
+        self.tried = known_rows(np.vstack([self.data[0].U, self.data[0].failed]))
+        self.learned, self.located = None, {}
+
+    def rows(self, plain: Encoding, pending: Sequence[Mapping[str, Value]]) -> Float[Array, "p d"]:
+        """Give the rows of pending trials that fit the space, in an order of their own."""
+        known = self.located
+        self.located = {
+            id(one): known[id(one)] if id(one) in known else (one, plain.locate(one))
+            for one in pending
+        }
+        found = [self.located[id(one)][1] for one in pending]
+        rows = np.array([row for row in found if row is not None]).reshape(-1, plain.dimension)
+        return rows[np.lexsort(rows.T)]
 
     def learn(self, plain: Encoding) -> tuple[Encoding, Surrogates]:
         """Give what the history teaches; fit it if that was not done yet."""
@@ -86,6 +105,7 @@ def suggest(
     *,
     constraint: Constraint | None = None,
     earlier: Sequence[Sequence[Observation]] = (),
+    left: Budget = NO_LIMIT,
     memo: Memo | None = None,
 ) -> Suggestion:
     """Suggest the next trial. The same arguments give the same suggestion; `memo` saves time only.
@@ -94,8 +114,8 @@ def suggest(
     that `constraint` accepts are suggested; ValueError if none are found. Observations whose values
     do not fit the space (an unknown category) are left out. `earlier` are the observations of other
     sweeps, of the same or an overlapping space, each in its own units of score; how far to trust
-    them is learned. Linear algebra runs on one thread, so that the number of cores does not change
-    the last bits.
+    them is learned. What is `left` of the budget bounds what a trial may cost. Linear algebra runs
+    on one thread, so that the number of cores does not change the last bits.
     """
     if not space.parameters:
         return Suggestion(dict(space.fixed), {"origin": "initial"})
@@ -103,7 +123,7 @@ def suggest(
         return method_named(settings.method)(space, settings, observed, pending, seed)
     with one_thread():
         return _suggest(
-            space, settings, observed, pending, seed, constraint, earlier, memo or Memo()
+            space, settings, observed, pending, seed, constraint, earlier, left, memo or Memo()
         )
 
 
@@ -115,14 +135,14 @@ def _suggest(
     seed: int,
     constraint: Constraint | None,
     earlier: Sequence[Sequence[Observation]],
+    left: Budget,
     memo: Memo,
 ) -> Suggestion:
     plain = Encoding(space)
     memo.recall(plain, settings, observed, earlier)
     data, *told = memo.data
     rng = np.random.default_rng(seed)
-    waiting, _ = rows(plain, pending)
-    waiting = waiting[np.lexsort(waiting.T)]
+    waiting = memo.rows(plain, pending)
 
     def allowed(U: Float[Array, "m d"]) -> NDArray[np.bool_]:
         if constraint is None:
@@ -133,20 +153,36 @@ def _suggest(
     few = len(taken) < settings.num_random_samples or len(data.U) < _MODEL_NEEDS
     warm = any(is_enough(one) for one in told)
     if few and not (warm and len(taken) % 2 == 0):  # with earlier sweeps, every other trial
-        row = initial_row(plain, taken, allowed, rng)
+        log_cost = learn_cost(plain, plain.features(data.U), data.cost)
+        cheap = affordable(_equal, plain, log_cost, waiting, left.cost)
+        row = initial_row(plain, taken, allowed, rng, cheap)
         return Suggestion(plain.decode(row), {"origin": "initial"})
     encoding, surrogates = memo.learn(plain)
-    if surrogates.skill < 0.0 and rng.random() < _BLIND:
 
-        def log_p(U: Float[Array, "m d"]) -> Float[Array, " m"]:
-            return surrogates.log_p_feasible(encoding.features(U))
+    def likely(U: Float[Array, "m d"]) -> Float[Array, " m"]:
+        return surrogates.log_p_feasible(encoding.features(U))
 
-        row = initial_row(plain, taken, allowed, rng, log_p)
-    else:
-        row = search(encoding, surrogates, data, waiting, allowed, rng)
+    def fills() -> bool:
+        return rng.random() < _FILLING and not _is_the_end(left, len(taken))
+
+    is_blind, most = surrogates.skill < 0.0 and fills(), -np.inf
+    if not is_blind:
+        row, most = search(encoding, surrogates, waiting, memo.tried, allowed, rng, left.cost)
+    if is_blind or (most < _LITTLE and fills()):
+        cheap = affordable(likely, encoding, surrogates.log_cost, waiting, left.cost)
+        row = initial_row(plain, taken, allowed, rng, cheap)
     if not allowed(row[None])[0]:
         raise ValueError("no parameters were found that the constraint accepts")
     return Suggestion(encoding.decode(row), explain(encoding, settings, surrogates, row))
+
+
+def _equal(U: Float[Array, "m d"]) -> Float[Array, " m"]:
+    return np.zeros(len(U))
+
+
+def _is_the_end(left: Budget, tried: int) -> bool:
+    """Tell whether the last tenth of the trials has begun: what they find out comes too late."""
+    return left.trials is not None and left.trials <= _LAST * (tried + left.trials)
 
 
 def explain(

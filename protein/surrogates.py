@@ -23,6 +23,7 @@ _ROWS = 1000  # rows that a process is conditioned on; of more, the worse are me
 _OWN_SCALE = 8  # successes
 _EARLIER_NEEDS = 3  # successes of an earlier sweep
 _OWN_JUDGE = 4  # successes that can tell whether an earlier sweep misleads
+_RIDGE = 0.03  # how reluctantly the plane under log cost tilts
 _LABEL_VARIANCE = 0.25  # how soft the step from failing to succeeding is
 
 
@@ -47,15 +48,20 @@ class Feasibility:
 
 @dataclass(frozen=True, slots=True)
 class LogCost:
-    """The logarithm of a trial's cost."""
+    """The logarithm of a trial's cost: a plane, and a process for what is beside it.
+
+    Costs mostly are products of powers: the plane says what is dear where nothing was tried yet.
+    """
 
     process: gp.GP
     mean: float
     deviation: float
+    slope: Array  # [D]
 
     def predict(self, F: Float[Array, "m D"]) -> Float[Array, " m"]:
         """Give the expected logarithm at rows F."""
-        log_cost: Array = self.process.predict_mean(F) * self.deviation + self.mean
+        standardised = self.process.predict_mean(F) + F @ self.slope
+        log_cost: Array = standardised * self.deviation + self.mean
         return log_cost
 
 
@@ -109,7 +115,7 @@ def learn(encoding: Encoding, data: Data, earlier: Sequence[Data] = ()) -> Surro
     return Surrogates(
         score,
         scale,
-        _learn_cost(encoding, F, np.concatenate([one.cost for one in sweeps])),
+        learn_cost(encoding, F, np.concatenate([one.cost for one in sweeps])),
         _learn_feasibility(encoding, F, failed),
         _skill(F, y, doubt, score),
         known,
@@ -173,7 +179,7 @@ def _learn_feasibility(
     return Feasibility(process, mean)
 
 
-def _learn_cost(
+def learn_cost(
     encoding: Encoding, F: Float[Array, "n D"], cost: Float[Array, " n"]
 ) -> LogCost | None:
     """Learn from known costs; a cost of 0 counts as a tenth of the smallest positive one."""
@@ -184,7 +190,11 @@ def _learn_cost(
     log_cost = np.log(np.maximum(cost[known], positive.min() / 10.0))
     mean, deviation = float(log_cost.mean()), float(log_cost.std())
     targets = np.round((log_cost - mean) / deviation, 9)
-    return LogCost(_fitted(encoding, F[known], targets, _OTHER_ROWS), mean, deviation)
+    centred = F[known] - F[known].mean(axis=0)
+    ridge = _RIDGE * np.eye(F.shape[1])
+    slope = np.linalg.solve(centred.T @ centred + ridge, centred.T @ targets)
+    beside = targets - F[known] @ slope
+    return LogCost(_fitted(encoding, F[known], beside, _OTHER_ROWS), mean, deviation, slope)
 
 
 def _fitted(

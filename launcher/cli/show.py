@@ -156,11 +156,8 @@ def best(name: str | None, at_cost: float | None, as_yaml: bool, as_json: bool) 
             hint=f"see where it stands: protein-sky status {folder.name}",
         )
     chosen = found.observation
-    number = next(
-        t.number
-        for t in state.ordered
-        if t.score == chosen.score and t.params == dict(chosen.params)
-    )
+    assert chosen.suggestion_id is not None  # the trial's number
+    number = int(chosen.suggestion_id)
     facts: dict[str, Any] = {
         "number": number,
         "run_id": state.trials[number].run_id,

@@ -236,6 +236,12 @@ class SweepConfig(Section):
     notify: NotifySection = Field(default_factory=NotifySection)
     source: str = ""
 
+    @property
+    def total_trials(self) -> int:
+        """How many trials the sweep may have."""
+        limit = self.budget.trials
+        return self.trials if limit is None else min(self.trials, limit)
+
     def to_mapping(self) -> dict[str, Any]:
         """Give a JSON-able mapping that `config.from_mapping` reads back to an equal config."""
         return self.model_dump(mode="json")

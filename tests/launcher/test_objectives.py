@@ -1,7 +1,9 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.objectives import front, scalarised
+from launcher.objectives import contributions, front, scalarised, unbeaten
+from launcher.optimizer import recommendation
 from launcher.state import State
 from launcher.sweepfile.schema import SweepSection
 from tests.launcher.builders import a_config
@@ -61,3 +63,27 @@ def test_different_seeds_look_for_different_trade_offs() -> None:
 def test_nothing_and_equal_scores_are_no_trouble() -> None:
     assert scalarised([], 0) == []
     assert len(set(scalarised([(1.0, 2.0)] * 3, 0))) == 1
+
+
+def test_the_share_of_a_point_is_what_the_front_loses_without_it() -> None:
+    # the worst of the front is (-0.1, -0.1); three columns: widths 0.1, 0.9 and 0.1
+    corner, knee, other = (1.0, 0.0), (0.9, 0.9), (0.0, 1.0)
+    shares = contributions([corner, knee, other])
+    whole = 0.1 * 0.1 + 0.9 * 1.0 + 0.1 * 1.1
+    assert shares == pytest.approx([0.1 * 0.1 / whole, 0.9 * 0.9 / whole, 0.1 * 0.1 / whole])
+
+
+@given(scores=pairs)
+def test_shares_follow_no_unit(scores: list[tuple[float, float]]) -> None:
+    kept = [scores[index] for index in unbeaten(scores)]
+    shares = contributions(kept)
+    assert all(0.0 <= share <= 1.0 + 1e-9 for share in shares)
+    moved = contributions([(4.0 * a, 0.5 * b) for a, b in kept])
+    assert moved == pytest.approx(shares, rel=1e-6, abs=1e-9)
+
+
+def test_the_best_of_two_objectives_is_the_best_trade_off() -> None:
+    state = with_scores([(1.0, 100.0), (0.95, 10.0), (0.2, 5.0), (0.1, 50.0)])
+    found = recommendation(a_config(sweep=TWO, trials=50), state)
+    assert found is not None
+    assert found.observation.suggestion_id == "2"

@@ -29,8 +29,8 @@ def best_after(trials: int, earlier: list[list[Observation]], seed: int = 0) -> 
 @pytest.mark.parametrize(("factor", "offset"), [(1.0, 0.0), (50.0, 1000.0)])
 def test_a_like_sweep_in_any_units_saves_the_first_trials(factor: float, offset: float) -> None:
     earlier = [sweep(30, factor=factor, offset=offset)]
-    warm = [best_after(5, earlier, seed) for seed in range(3)]
-    cold = [best_after(5, [], seed) for seed in range(3)]
+    warm = [best_after(5, earlier, seed) for seed in range(5)]
+    cold = [best_after(5, [], seed) for seed in range(5)]
     assert np.mean(warm) > np.mean(cold) / 2  # scores are below 0
 
 
