@@ -350,9 +350,9 @@ def why_not(state: State, command: Command) -> str:
     match command:
         case ResumeRequested():
             return "it is running" if state.mode is Mode.ACTIVE else ""
-        case PauseRequested():
-            return "" if state.mode is Mode.ACTIVE else f"it is {state.mode}"
-        case StopRequested() | CancelRequested():
+        case PauseRequested() if state.mode is not Mode.ENDED:
+            return "" if state.mode is Mode.ACTIVE else f"it is {state.mode} already"
+        case PauseRequested() | StopRequested() | CancelRequested():
             return "it has ended" if state.mode is Mode.ENDED else ""
         case ParamsEnqueued():
             return ""

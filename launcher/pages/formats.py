@@ -103,6 +103,12 @@ def params(values: Mapping[str, Any], names: Iterable[str]) -> str:
     return " ".join(f"{short[name]}={value(values[name])}" for name in short if name in values)
 
 
+def cause(message: str) -> str:
+    """Return what went wrong on one line: its first line, and the last one of the log in it."""
+    lines = [printable(line.strip()) for line in message.splitlines() if line.strip()]
+    return ": ".join(dict.fromkeys([lines[0], lines[-1]])) if lines else ""
+
+
 def failure(error: Mapping[str, Any]) -> str:
     """Return a failure's class in words."""
     return str(error["class"]).replace("_", " ")

@@ -108,7 +108,7 @@ def _front(document: Document) -> Iterator[RenderableType]:
 def _why_nothing(document: Document) -> Iterator[Text]:
     yield Text("No trial has a score.", style="bold")
     errors = [trial["error"] for trial in document["trials"] if trial["error"] is not None]
-    reasons = Counter((formats.failure(e), formats.printable(e["message"])) for e in errors)
+    reasons = Counter((formats.failure(e), formats.cause(e["message"])) for e in errors)
     for (failure, message), count in reasons.most_common(3):
         detail = f": {message}" if message else ""
         yield Text(f"  {formats.plural(count, 'trial')} {failure}{detail}")
@@ -129,6 +129,7 @@ def next_steps(document: Document) -> list[tuple[str, str]]:
     failed = next((t for t in document["trials"] if t["state"] == "failed"), None)
     if failed is not None:
         steps.append((f"protein-sky logs {name} {failed['number']}", "why a trial failed"))
+        steps.append((f"protein-sky retry {name} --failed", "try the failed ones again"))
     return steps
 
 

@@ -125,26 +125,40 @@ class Screen:
         document = self.document
         width = options.max_width
         header = list(_header(document, width))
-        shown = interesting(document, self._room(console, header))
+        below = self.events or tuple(_last_words(document))
+        shown = interesting(document, self._room(console, len(header) + len(below)))
         table, left_out = _table(document, shown, width)
         yield from header
         yield Text()
         if shown:
             yield table
         yield _line(_not_shown(document, len(shown), left_out), style="dim")
-        for event in self.events:
-            yield _line(event, style="dim")
+        for line in below:
+            yield _line(line, style="dim")
 
-    def _room(self, console: Console, header: list[Text]) -> int:
+    def _room(self, console: Console, taken: int) -> int:
         if self.rows is not None:
             return self.rows
         if not console.is_terminal:
             return MAX_ROWS_ON_PAPER
-        around = len(header) + 1 + TABLE_HEAD_LINES + 1 + len(self.events) + 1
+        around = taken + 1 + TABLE_HEAD_LINES + 1 + 1
         return max(1, console.size.height - around)
 
 
 TABLE_HEAD_LINES = 2
+LOG_LINES = 3
+
+
+def _last_words(document: Document) -> Iterator[str]:
+    """Yield the end of the log of the trial that failed last."""
+    failed = [t for t in document["trials"] if t["state"] == "failed" and t["ended_at"] is not None]
+    if not failed:
+        return
+    trial = max(failed, key=lambda trial: float(trial["ended_at"]))
+    first, *log = trial["error"]["message"].splitlines() or [""]
+    if log:
+        yield f"trial {trial['number']}, {formats.printable(first)}:"
+        yield from (f"    {formats.printable(line)}" for line in log[-LOG_LINES:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +355,7 @@ def _note_cell(trial: dict[str, Any], document: Document, front: set[int]) -> Te
         wait = formats.duration(max(0.0, trial["retry_at"] - document["time"]))
         notes.append(f"{formats.failure(trial['error'])}, again in {wait}")
     if trial["state"] == "failed" and trial["error"] is not None:
-        notes.append(formats.printable(trial["error"]["message"]))
+        notes.append(formats.cause(trial["error"]["message"]))
     return Text(", ".join(filter(None, notes)), style="dim")
 
 

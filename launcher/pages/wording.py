@@ -68,7 +68,7 @@ def _error_words(trial: dict[str, Any]) -> str:
     error = trial["error"]
     if error is None:
         return ""
-    detail = f" ({formats.printable(error['message'])})" if error["message"] else ""
+    detail = f" ({formats.cause(error['message'])})" if error["message"] else ""
     return f"{formats.failure(error)}{detail}"
 
 

@@ -12,7 +12,16 @@ from launcher.events import CoordinatorStarted, Recorded
 from launcher.journal import Journal
 from launcher.state import State
 from tests.launcher.builders import a_config
-from tests.storm.lab import Lab, Points, check_nothing_lost, fast_folder, finish, fork, random_ask
+from tests.storm.lab import (
+    Lab,
+    Points,
+    check_nothing_lost,
+    fast_folder,
+    finish,
+    fork,
+    kill_at,
+    random_ask,
+)
 
 pytestmark = pytest.mark.storm
 
@@ -29,21 +38,12 @@ def test_of_eight_coordinators_at_once_exactly_one_works(is_new: bool) -> None:
             lab = Lab(folder / "lab", a_config(trials=4), ask=random_ask)
             lab.outside.mkdir()
             if not is_new:
-                with pytest.raises(Leave):
-                    lab.coordinate(Points(40, then=leave))
+                assert kill_at(lab, 40)
             before = starts(lab) if lab.folder.exists() else 0
             codes = race(lab, folder)
             assert Counter(codes) == {LockedError.exit_code: 7, 0: 1}
             assert starts(lab) == before + 1
             check_nothing_lost(lab, trials=4)
-
-
-class Leave(Exception):  # noqa: N818 - it is no error
-    pass
-
-
-def leave() -> None:
-    raise Leave
 
 
 def race(lab: Lab, folder: Path) -> list[int]:

@@ -79,6 +79,27 @@ def test_a_failed_trial_names_its_class_and_its_exit_code() -> None:
     assert "exit code 137" in shown
 
 
+BROKEN = failed(detail="exit code 3\nloading data\nreading \x1b[2J it\nRuntimeError: no such file")
+
+
+def test_the_last_lines_of_a_failed_trials_log_are_shown() -> None:
+    shown = plain(Screen(doc(succeeded(1.0), BROKEN))).splitlines()
+    at = shown.index("trial 2, exit code 3:")
+    assert shown[at + 1 : at + 4] == [
+        "    loading data",
+        "    reading \N{REPLACEMENT CHARACTER}[2J it",
+        "    RuntimeError: no such file",
+    ]
+
+
+def test_a_cause_of_many_lines_is_told_in_one() -> None:
+    cause = "exit code 3: RuntimeError: no such file"
+    document = doc(BROKEN, BROKEN, is_live=False)
+    assert f"2 trials crashed: {cause}" in plain(summary(document))
+    assert plain(Screen(document), width=160).count(cause) == 2
+    assert f"trial 1 failed: crashed ({cause})" in lines(doc(running()), doc(BROKEN))
+
+
 def test_a_sweep_without_a_coordinator_says_how_to_go_on() -> None:
     shown = plain(Screen(doc(succeeded(1.0), is_live=False)))
     assert "interrupted (no coordinator runs)" in shown
@@ -119,10 +140,11 @@ def test_your_own_configuration_is_marked() -> None:
 
 @given(st.integers(20, 160), st.integers(15, 60), st.integers(0, 40))
 def test_the_screen_never_outgrows_the_terminal(width: int, height: int, trials: int) -> None:
-    told = [succeeded(float(n), detail="x" * 200) for n in range(trials)] + [running()]
-    shown = plain(Screen(doc(*told, trials=50), ("event " * 40,)), width, height).splitlines()
-    assert max(map(len, shown)) <= width
-    assert len(shown) < height
+    told = [succeeded(float(n), detail="x" * 200) for n in range(trials)] + [BROKEN, running()]
+    for events in (("event " * 40,), ()):
+        shown = plain(Screen(doc(*told, trials=50), events), width, height).splitlines()
+        assert max(map(len, shown)) <= width
+        assert len(shown) < height
 
 
 def test_what_finds_no_room_is_counted() -> None:
@@ -265,6 +287,7 @@ def test_the_summary_has_the_best_the_front_and_what_to_do_next() -> None:
     assert "Pareto front" in shown
     assert "protein-sky best demo --yaml" in shown
     assert "protein-sky logs demo 3" in shown
+    assert "protein-sky retry demo --failed" in shown
 
 
 def test_a_summary_without_a_score_says_what_broke() -> None:
