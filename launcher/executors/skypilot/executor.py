@@ -86,6 +86,7 @@ class SkyPilotExecutor:
         self._waiting: list[str] = []  # of these, not asked for yet: SkyPilot is busy with others
         self._downs: dict[str, str] = {}  # clusters on their way down, and the requests
         self._ending_at: dict[str, float] = {}
+        self._doubles: set[int] = set()  # managed jobs that should not be, and are on their way out
         self._is_new = True
         self._lock = Lock()
         self._pause_seconds = min(0.2, max(0.002, settings.look_seconds))
@@ -286,6 +287,7 @@ class SkyPilotExecutor:
             self._lose(cluster)
         placed = [entry for entry in self._ledger.open() if entry.job_id is not None]
         self._queues.ask({entry.cluster for entry in (*placed, *self._unheard())})
+        self._end_doubles(placed)
         for entry in placed:
             self._follow(entry)
 
@@ -440,6 +442,20 @@ class SkyPilotExecutor:
             self._queues.suspect(entry.cluster)
         else:
             self._sky.ask(CancelJobs(entry.cluster, (entry.job_id,)))
+
+    def _end_doubles(self, placed: Sequence[Entry]) -> None:
+        """End managed jobs that a request has started a second time: it was delivered twice."""
+        ours = {PREFIX + entry.name: entry.job_id for entry in placed if entry.cluster is None}
+        doubles = {
+            job.job_id
+            for where, job in self._queues.jobs()
+            if where is None
+            and ours.get(job.name, job.job_id) != job.job_id
+            and not job.status.is_over
+        }
+        if new := doubles - self._doubles:
+            self._doubles |= new
+            self._sky.ask(CancelManaged(tuple(sorted(new))))
 
     def _end_unknown(self, names: set[str]) -> None:
         """End what SkyPilot runs under our names and no entry knows."""

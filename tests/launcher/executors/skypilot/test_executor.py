@@ -22,7 +22,11 @@ from launcher.executors.skypilot.calls import (
     ListClusters,
     ListJobs,
     ListManaged,
+    Placed,
     Problem,
+    SkyJob,
+    Status,
+    Where,
 )
 from launcher.executors.skypilot.executor import SkyPilotExecutor
 from launcher.executors.skypilot.placing import Placing, Settings
@@ -423,17 +427,57 @@ def test_jobs_say_why_their_pool_cannot_be(pooled: SkyCluster) -> None:
 # --- the cost of looking -------------------------------------------------------------------------
 
 
-def test_one_list_answers_for_all_managed_jobs(tmp_path: Path) -> None:
-    cluster = SkyCluster(tmp_path, "managed_jobs")
-    cluster.settings = replace(cluster.settings, look_seconds=60.0, launches=100)
-    executor, names = cluster.executor(), [f"r{number}-1" for number in range(12)]
-    for number in range(12):
-        executor.submit(cluster.job("hang", f"r{number}"))
+class Idle:
+    """A SkyPilot whose jobs all run for ever; it counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.calls: dict[str, Call] = {}
+        self.looks = 0
+
+    def ask(self, call: Call) -> str:
+        if isinstance(call, LaunchManaged):
+            self.names.append(call.name)
+        self.calls[request_id := f"r{len(self.calls)}"] = call
+        return request_id
+
+    def answers(self, request_ids: Sequence[str]) -> Mapping[str, Answer]:
+        self.looks += 1
+        return {request_id: self.answer(self.calls[request_id]) for request_id in request_ids}
+
+    def answer(self, call: Call) -> Answer:
+        if isinstance(call, LaunchManaged):
+            return Answer(Placed(self.names.index(call.name)))
+        ids = range(len(self.names))
+        return Answer(tuple(SkyJob(i, self.names[i], Status.RUNNING, 0.0, 1.0) for i in ids))
+
+    def find(self, name: str) -> str | None:
+        raise AssertionError("a search for each job would cost a call for each")
+
+    def log(self, where: Where) -> str:
+        raise AssertionError("so would a look at what each prints")
+
+
+def calls_to_poll(folder: Path, jobs: int) -> tuple[list[Call], int]:
+    """What SkyPilot is asked, and how often for answers, in three polls of running jobs."""
+    sky, made = Idle(), SkyCluster(folder, "managed_jobs")
+    made.settings = replace(made.settings, launches=jobs, look_seconds=30.0)
+    executor = SkyPilotExecutor(folder, sky, made.settings, now=made.cloud.now)
+    names = [f"r{number}-1" for number in range(jobs)]
+    for number in range(jobs):
+        executor.submit(made.job("exit 0", f"r{number}"))
+    eventually(lambda: {o.phase for o in executor.poll(names).values()} == {Phase.RUNNING})
+    asked, looked = len(sky.calls), sky.looks
     for _ in range(3):
-        executor.poll(names)
-    lists = [c for c in cluster.cloud.calls if not isinstance(c, LaunchManaged)]
-    cluster.cloud.clean()
-    assert lists == [ListManaged("ps-")]
+        made.cloud.clock += 60
+        executor.poll(names)  # asks
+        executor.poll(names)  # and is told
+    return list(sky.calls.values())[asked:], sky.looks - looked
+
+
+def test_a_hundred_trials_cost_no_more_calls_than_one(tmp_path: Path) -> None:
+    assert calls_to_poll(tmp_path / "100", 100) == calls_to_poll(tmp_path / "1", 1)
+    assert calls_to_poll(tmp_path / "7", 7) == ([ListManaged("ps-")] * 3, 3)
 
 
 def test_a_cluster_that_does_not_answer_is_lost_only_if_the_cloud_says_so(

@@ -1,10 +1,13 @@
 """What SkyPilot's view of a job and its own last words mean."""
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from launcher.executors.skypilot.calls import Answer, Problem, SkyJob, Status
 from launcher.executors.skypilot.ledger import Entry
-from launcher.executors.skypilot.outcomes import ended, gone, standing, unplaced
+from launcher.executors.skypilot.outcomes import ended, gone, repriced, standing, unplaced
 from launcher.executors.skypilot.wrapping import Printed
 from launcher.ports import Cause, Phase
 
@@ -82,3 +85,26 @@ def test_a_program_knows_best_how_long_it_ran_unless_it_ran_more_than_once() -> 
     again = SkyJob(1, "ps-s-1-1", Status.SUCCEEDED, 1000.0, 1100.0, 1200.0, recoveries=1)
     assert ended(COLD, job, said, 1300.0).started_at == 1190.0
     assert ended(COLD, again, said, 1300.0).started_at == 1100.0
+
+
+def test_machines_of_two_prices_are_paid_at_both() -> None:
+    first = replace(a_job(Status.RUNNING, 1000.0), price_usd_per_hour=2.0)
+    entry = repriced(MANAGED, first, 1100.0)
+    assert repriced(entry, first, 2000.0) == entry
+    entry = repriced(entry, replace(first, price_usd_per_hour=1.0), 4600.0)  # after an hour at 2
+    over = replace(first, status=Status.SUCCEEDED, ended_at=8200.0, price_usd_per_hour=None)
+    outcome = ended(entry, over, Printed([]), 8200.0)
+    assert outcome.held_since == 1000.0
+    assert outcome.price_usd_per_hour == pytest.approx((2.0 + 1.0) / 2)
+
+
+def test_what_a_queue_calls_running_may_wait_for_its_turn() -> None:
+    job = a_job(Status.RUNNING)
+    assert standing(COLD, job, math.inf).phase is Phase.PENDING
+    running = standing(COLD, job, 1150.0)
+    assert (running.started_at, running.held_since) == (1150.0, 1150.0)
+
+
+def test_a_machine_that_goes_before_a_jobs_turn_is_paid_for_another() -> None:
+    outcome = gone(COLD, a_job(Status.RUNNING), 1500.0, math.inf)
+    assert (outcome.phase, outcome.started_at, outcome.held_since) == (Phase.LOST, None, None)
