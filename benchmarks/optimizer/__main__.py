@@ -38,7 +38,8 @@ def main() -> None:
     show.add_argument("--by-problem", action="store_true", help="each problem, not each family")
     show.add_argument("--trials", type=int, default=max(TRIALS), help="of sweeps of so many")
     commands.add_parser("speed", help="print the CPU time of suggestions")
-    commands.add_parser("guard", help="print regret as a share of random search's, in a minute")
+    guard = commands.add_parser("guard", help="print regret as a share of random search's")
+    guard.add_argument("--draws", type=int, default=1, help="of the optimizer's seed: the noise")
     commands.add_parser("warm", help="print what earlier sweeps are worth")
     for command in (run, show):
         default = Path("benchmarks/results/sweeps.jsonl")
@@ -52,7 +53,8 @@ def main() -> None:
         print(speed())
     elif arguments.command == "guard":
         for workers in (1, 8):
-            print(f"{workers} workers: {ratio_to_random(workers):.3f}")
+            shares = [ratio_to_random(workers, draw=draw) for draw in range(arguments.draws)]
+            print(f"{workers} workers:", *(f"{share:.3f}" for share in shares), flush=True)
     elif arguments.command == "warm":
         print(warm())
     else:

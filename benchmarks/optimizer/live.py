@@ -1,9 +1,9 @@
 """Real training while the benchmark runs: scikit-learn's models on the data that come with it.
 
-A score is that of held-out data, a truth that of other held-out data, so that the noise is that of
-real validation; the seed says which are which, but for the test data. Trials fail where scikit-learn refuses a combination or a
-network diverges. Costs are counted, not timed (multiplications, to a factor), so that a sweep is
-the same on any machine.
+A score is that of held-out data, a truth that of test data, so that the noise is that of real
+validation; the test data are always the same, the seed divides the rest. Trials fail where
+scikit-learn refuses a combination or a network diverges. Costs are counted, not timed
+(multiplications, to a factor), so that a sweep is the same on any machine.
 """
 
 import functools
