@@ -40,6 +40,7 @@ from launcher.executors.skypilot.calls import (
     Status,
     Where,
 )
+from launcher.executors.skypilot.wrapping import PREEMPTION_HOOK
 
 
 @dataclass
@@ -244,6 +245,13 @@ class Cloud:
                 machine.is_lost = True
                 for task in machine.tasks.values():
                     task.kill()
+
+    def tell_to_go(self, name: str) -> None:
+        """Run our hook on the machine of a job, as SkyPilot does where machines are told."""
+        for machine in self.machines.values():
+            if any(task.name == name for task in machine.tasks.values()):
+                environment = {"PATH": os.environ["PATH"], "HOME": str(machine.home)}
+                subprocess.run(["bash", "-c", PREEMPTION_HOOK], env=environment, check=True)
 
     def clean(self) -> None:
         for task in self.tasks():

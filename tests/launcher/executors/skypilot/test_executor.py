@@ -526,3 +526,34 @@ def test_every_node_knows_its_place_and_all_agree_on_the_port(cluster: SkyCluste
     said = [(there / f"node{node}").read_text().split(" at ") for node in (0, 1)]
     assert [place for place, _ in said] == ["0 of 2", "1 of 2"]
     assert said[0][1] == said[1][1]
+
+
+# --- preemption ----------------------------------------------------------------------------------
+
+TRAINING = """
+step=$(cat "$PROTEIN_CHECKPOINT_DIR/step" 2>/dev/null || echo 0)
+trap 'echo 7 > "$PROTEIN_CHECKPOINT_DIR/step"; exit 75' TERM
+echo start >> "$PROTEIN_RUN_DIR/starts"
+[ "$step" = 7 ] && exit 0
+while :; do sleep 0.05; done
+"""
+
+
+def test_a_machine_that_is_told_to_go_leaves_a_checkpoint_for_the_next_attempt(
+    cluster: SkyCluster,
+) -> None:
+    cluster.settings = replace(cluster.settings, storage=str(cluster.folder / "shared"))
+    executor = cluster.executor()
+
+    def attempt(number: int) -> Job:
+        job = cluster.job(TRAINING, attempt=number)
+        checkpoints = {"PROTEIN_CHECKPOINT_DIR": str(job.run_dir / "checkpoints")}
+        return replace(job, script=TRAINING, environment={**job.environment, **checkpoints})
+
+    executor.submit(attempt(1))
+    starts = cluster.folder / "shared" / "run" / "starts"
+    eventually(lambda: executor.poll(["run-1"]) and starts.exists())
+    cluster.cloud.tell_to_go("ps-run-1")
+    assert until_over(executor, "run-1").exit_code == 75
+    executor.submit(attempt(2))
+    assert until_over(executor, "run-2").exit_code == 0
