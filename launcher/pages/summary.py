@@ -136,10 +136,10 @@ def next_steps(document: Document) -> list[tuple[str, str]]:
 def _larger_budget(document: Document) -> str:
     """Return the command that raises the limit on which a sweep ended."""
     name, limit = shlex.quote(document["sweep"]), document["reason"].split(" ")[0]
-    options = {"budget.usd": "--budget-usd DOLLARS", "budget.hours": "--hours HOURS"}
+    options = {"budget.usd": "--budget-usd X", "budget.hours": "--hours H"}
     if limit in options:
         return f"protein-sky extend {name} {options[limit]}"
-    return f"protein-sky edit {name} {limit}=HOURS"
+    return f"protein-sky edit {name} {limit}=H"
 
 
 def _steps(steps: list[tuple[str, str]]) -> Table:

@@ -5,6 +5,7 @@ a symbol; rich keeps colours to itself under NO_COLOR and on dumb terminals.
 """
 
 import shlex
+import textwrap
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ from launcher.pages.wording import (
     involves_money,
     money_parts,
     needs_resume,
+    state_word,
     state_words,
     time_words,
 )
@@ -200,8 +202,12 @@ def interesting(document: Document, rows: int) -> list[dict[str, Any]]:
 def _header(document: Document, width: int) -> Iterator[Text]:
     state = document["state"]
     name = Text(formats.printable(document["sweep"]), style="bold")
-    name.append(f"  {state_words(document)}", style=STATE_STYLES.get(state, "not bold yellow"))
+    style, words, why = STATE_STYLES.get(state, "not bold yellow"), state_words(document), ""
+    if name.cell_len + 2 + len(words) > width:
+        words, why = state_word(document), formats.printable(document["reason"])
+    name.append(f"  {words}", style=style)
     yield from _packed([name, *map(Text, [counts_words(document), time_words(document)])], width)
+    yield from (_line(line, style=style) for line in textwrap.wrap(why, width))
     best = document["best"]
     if best is None:
         yield _line(f"{aim(document)}: no score yet", style="dim")

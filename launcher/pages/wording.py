@@ -77,11 +77,15 @@ def aim(document: Document) -> str:
     return f"{document['goal']} {formats.printable(document['metric'])}"
 
 
+def state_word(document: Document) -> str:
+    """Return how it stands."""
+    return "stopped by its budget" if document["state"] == "budget" else str(document["state"])
+
+
 def state_words(document: Document) -> str:
     """Return how it stands, and why if somebody said so."""
-    words = "stopped by its budget" if document["state"] == "budget" else document["state"]
     reason = formats.printable(document["reason"])
-    return f"{words} ({reason})" if reason else words
+    return f"{state_word(document)} ({reason})" if reason else state_word(document)
 
 
 def done(document: Document) -> int:

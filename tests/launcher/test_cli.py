@@ -316,7 +316,7 @@ def test_a_budget_ends_a_sweep_with_its_own_exit_code(place: Place) -> None:
     assert status["state"] == "budget"
     assert status["budget"]["usd"]["spent"] <= 182
     assert "stopped by its budget (budget.usd 182.00" in ran.stdout
-    assert "protein-sky extend small --budget-usd DOLLARS" in ran.stdout
+    assert "protein-sky extend small --budget-usd X" in ran.stdout
     left = status["counts"]["total"] - len(status["trials"])
     again = place.run("launch", "small.yaml", *paid, "parallel=1", "trials=50", expect=5)
     assert f"{left} trials left, with a larger budget" in again.stdout

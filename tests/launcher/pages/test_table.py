@@ -100,6 +100,13 @@ def test_a_cause_of_many_lines_is_told_in_one() -> None:
     assert f"trial 1 failed: crashed ({cause})" in lines(doc(running()), doc(BROKEN))
 
 
+def test_a_long_reason_is_shown_to_its_end() -> None:
+    reason = "4 trials in a row broke (execution.max_consecutive_failures is 4)"
+    shown = plain(Screen(doc(failed(), then=(PauseRequested(reason),))), width=40).splitlines()
+    assert shown[0] == "demo  paused  1/12 trials, 1 failed"
+    assert reason in " ".join(line.strip() for line in shown)
+
+
 def test_a_sweep_without_a_coordinator_says_how_to_go_on() -> None:
     shown = plain(Screen(doc(succeeded(1.0), is_live=False)))
     assert "interrupted (no coordinator runs)" in shown
@@ -116,9 +123,9 @@ def test_a_spent_budget_is_not_resumed_but_explained() -> None:
 @pytest.mark.parametrize(
     ("reason", "command"),
     [
-        ("budget.usd 1.00: 0.99 spent or reserved", "extend demo --budget-usd DOLLARS"),
-        ("budget.hours 2 are over", "extend demo --hours HOURS"),
-        ("budget.gpu_hours 2: 1.9 used", "edit demo budget.gpu_hours=HOURS"),
+        ("budget.usd 1.00: 0.99 spent or reserved", "extend demo --budget-usd X"),
+        ("budget.hours 2 are over", "extend demo --hours H"),
+        ("budget.gpu_hours 2: 1.9 used", "edit demo budget.gpu_hours=H"),
     ],
 )
 def test_what_a_spent_budget_left_undone_comes_with_the_command(reason: str, command: str) -> None:
