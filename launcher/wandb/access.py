@@ -25,7 +25,7 @@ _OTHER_NAMES = ("https://api.forge.coreweave.com", "https://forge.coreweave.com/
 """How wandb 0.31 calls W&B's own server; it is the same, and under this host are the keys."""
 CONNECT_SECONDS = 3.0
 ACCESS_SECONDS = 10.0
-KEY_HINT = "set WANDB_API_KEY, or run `wandb login`; WANDB_MODE=offline needs no key"
+KEY_HINT = "set WANDB_API_KEY, or run `wandb login`; trials log without one with WANDB_MODE=offline"
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 
 Ask = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
