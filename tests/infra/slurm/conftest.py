@@ -1,10 +1,11 @@
 """One Slurm cluster for all tests of a run."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.infra.slurm.site import Slurm, slurm_site, why_not
+from tests.infra.slurm.sweeps import SlurmSweep
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +15,17 @@ def slurm() -> Iterator[Slurm]:
         pytest.skip(reason)
     with slurm_site() as site:
         yield site
+
+
+@pytest.fixture
+def new_sweep(slurm: Slurm) -> Iterator[Callable[[str], SlurmSweep]]:
+    """Makes sweeps by their names; at the end nothing of them is left."""
+    sweeps: list[SlurmSweep] = []
+
+    def new(name: str) -> SlurmSweep:
+        sweeps.append(SlurmSweep(slurm, name))
+        return sweeps[-1]
+
+    yield new
+    for sweep in sweeps:
+        sweep.end()

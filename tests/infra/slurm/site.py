@@ -6,7 +6,7 @@ their own; killing one is losing a machine. Everything else stands in one folder
 namespace, whose first process dies with the process that made it: nothing can stay behind.
 
 Nothing is fetched from the internet but Debian packages. Where SkyPilot would fetch (uv, a Python,
-its own wheels, a catalogue of accelerators, an answer of 8.8.8.8), `PATCHES` and `files/` stand in.
+its own wheels, a catalogue of accelerators, an answer of 8.8.8.8), patches and `files/` stand in.
 """
 
 import os
@@ -32,7 +32,7 @@ NODES = ("sn1", "sn2")
 ACCOUNT, UID = "researcher", 64_321
 NOT_INHERITED = ("SKYPILOT_", "PYTHONDONTWRITEBYTECODE", "WANDB_", "PROTEIN_", "SLURM_")
 
-PATCHES = (
+NEEDED_PATCHES = (
     # Clusters that start together on one node race for a port; the losers' skylet crashes for ever.
     (
         "skylet/attempt_skylet.py",
@@ -50,19 +50,26 @@ PATCHES = (
         "curl -LsSf https://astral.sh/uv/install.sh",
         "cat @ROOT@/etc/uv_install.sh",
     ),
-    # Production's intervals and number of processes are not a test's.
-    ("jobs/utils.py", "JOB_STATUS_CHECK_GAP_SECONDS = 15", "JOB_STATUS_CHECK_GAP_SECONDS = 3"),
-    (
-        "jobs/utils.py",
-        "JOB_STARTED_STATUS_CHECK_GAP_SECONDS = 5",
-        "JOB_STARTED_STATUS_CHECK_GAP_SECONDS = 1",
-    ),
+    # So many processes as a server has are not for two cores.
     (
         "utils/controller_utils.py",
         "def get_number_of_jobs_controllers() -> int:\n    return min(",
         "def get_number_of_jobs_controllers() -> int:\n    return 1 or min(",
     ),
 )
+
+QUICK_PATCHES = (
+    *NEEDED_PATCHES,
+    # Production's intervals are not a test's.
+    ("jobs/utils.py", "JOB_STATUS_CHECK_GAP_SECONDS = 15", "JOB_STATUS_CHECK_GAP_SECONDS = 3"),
+    (
+        "jobs/utils.py",
+        "JOB_STARTED_STATUS_CHECK_GAP_SECONDS = 5",
+        "JOB_STARTED_STATUS_CHECK_GAP_SECONDS = 1",
+    ),
+)
+
+Patches = Sequence[tuple[str, str, str]]
 
 CATALOGUE = {  # SkyPilot fetches these only where they are missing
     "accelerators.csv": 'AcceleratorName,Clouds\nH100,"[Slurm]"\n',
@@ -161,11 +168,19 @@ class Slurm:
         paths = sorted((self.root / "log").iterdir())
         return "\n".join(f"== {p.name}\n{_tail(p)}" for p in paths)
 
+    def run_inside(self, folder: Path, *command: str) -> str:
+        """What the command prints in the site: ssh looks for its settings where passwd says."""
+        cd = ["bash", "-c", 'cd "$0" && exec "$@"', str(folder)]
+        return self.run(*self._entrance(), *cd, *command)
+
     def _inside(self, script: str, *args: str) -> None:
-        site = Path(f"/proc/{self.process.pid}/ns")
-        enter = ["nsenter", f"--mount={site / 'mnt'}", f"--pid={site / 'pid_for_children'}"]
-        command = [*enter, f"--uts={site / 'uts'}", str(self.root / "etc" / script), *args]
+        command = [*self._entrance(), str(self.root / "etc" / script), *args]
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+
+    def _entrance(self) -> list[str]:
+        site = Path(f"/proc/{self.process.pid}/ns")
+        inner = f"--pid={site / 'pid_for_children'}"
+        return ["nsenter", f"--mount={site / 'mnt'}", inner, f"--uts={site / 'uts'}"]
 
     def _until_nodes_are_up(self) -> None:
         def up() -> bool:
@@ -196,13 +211,13 @@ UP = ("idle", "mix", "alloc")
 
 
 @contextmanager
-def slurm_site() -> Iterator[Slurm]:
+def slurm_site(patches: Patches = QUICK_PATCHES) -> Iterator[Slurm]:
     """Bring the site up, and take it away in any case."""
     _install_packages()
     root = Path(tempfile.mkdtemp(prefix="protein-sky-slurm-"))
     process: subprocess.Popen[bytes] | None = None
     try:
-        api_port = _lay_out(root)
+        api_port = _lay_out(root, patches)
         env = _environment(root, api_port)
         command = ["setpriv", "--pdeathsig", "KILL", *UNSHARE, str(root / "etc" / "site.sh")]
         with (root / "log" / "site.log").open("wb") as log:
@@ -242,13 +257,13 @@ def _install_packages() -> None:
     missing = set(PACKAGES) - {line.split()[0] for line in found if "ok installed" in line}
     if missing:
         env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        # A package must not start a daemon: an exit code of 101 from this file forbids it.
-        subprocess.run(["apt-get", "update", "-qq"], env=env, check=True)
-        install = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *sorted(missing)]
+        apt = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=600"]
+        subprocess.run([*apt, "update"], env=env, check=True)
+        install = [*apt, "install", "-y", "--no-install-recommends", *sorted(missing)]
         subprocess.run(install, env=env, check=True, stdout=subprocess.DEVNULL)
 
 
-def _lay_out(root: Path) -> int:
+def _lay_out(root: Path, patches: Patches) -> int:
     """Write all that the site reads; the port of the API server."""
     root.chmod(0o755)
     for folder in (
@@ -276,7 +291,7 @@ def _lay_out(root: Path) -> int:
         "PYTHON_HOME": sys.base_prefix,
         "SITE_PACKAGES": sysconfig.get_path("purelib"),
     }
-    _patch_skypilot(root / "sky", known)
+    _patch_skypilot(root / "sky", patches, known)
     for file in FILES.iterdir():
         _write(root / "etc" / file.name, _filled(file.read_text(), known))
     _write(root / "home" / ".slurm" / "config", (root / "etc" / "login").read_text())
@@ -298,14 +313,14 @@ def _lay_out(root: Path) -> int:
     return int(ports["API_PORT"])
 
 
-def _patch_skypilot(copy: Path, known: Mapping[str, str]) -> None:
+def _patch_skypilot(copy: Path, patches: Patches, known: Mapping[str, str]) -> None:
     shutil.copytree(Path(sysconfig.get_path("purelib")) / "sky", copy)
-    for name, old, new in PATCHES:
+    for name, old, new in patches:
         path = copy / name
         text = path.read_text()
         assert text.count(old) == 1, f"SkyPilot has changed: {old!r} is not once in {name}"
         path.write_text(text.replace(old, _filled(new, known)))
-    changed = sorted({str(copy / name) for name, _, _ in PATCHES})
+    changed = sorted({str(copy / name) for name, _, _ in patches})
     compiled = [sys.executable, "-m", "compileall", "-q", *changed]
     subprocess.run(compiled, check=True, env=_without(os.environ, "PYTHON"))
 

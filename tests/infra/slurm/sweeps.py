@@ -5,9 +5,11 @@ import shutil
 import signal
 import subprocess
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
@@ -127,6 +129,21 @@ class SlurmSweep:
         counts = Counter((start.trial, start.attempt) for start in self.starts())
         return [attempt for attempt, count in counts.items() if count > 1]
 
+    @contextmanager
+    def following(self, trial: int) -> Iterator["subprocess.Popen[bytes]"]:
+        """`protein-sky logs -f`, for as long as it is looked at."""
+        with (self.folder / "followed.log").open("wb") as log:
+            follower = self._start(log, "logs", "-f", self.name, str(trial))
+        try:
+            yield follower
+        finally:
+            follower.kill()
+            follower.wait()
+
+    def followed(self) -> str:
+        """What that has printed."""
+        return (self.folder / "followed.log").read_text(errors="replace")
+
     def release(self) -> None:
         """Let the trials of case `waits` end."""
         (self.evidence / "release").touch()
@@ -168,12 +185,15 @@ class SlurmSweep:
         with (self.folder / "coordinator.log").open("ab") as log:
             log.write(f"--- {' '.join(args)}\n".encode())
             log.flush()
-            self.coordinator = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "protein-sky", *args],
-                cwd=self.folder,
-                env=self.slurm.env,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            self.coordinator = self._start(log, *args)
+
+    def _start(self, log: BinaryIO, *args: str) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "protein-sky", *args],
+            cwd=self.folder,
+            env=self.slurm.env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )

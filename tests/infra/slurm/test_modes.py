@@ -1,6 +1,6 @@
-"""The other ways to place a trial: on a cluster of its own, and as a managed job."""
+"""The other ways to place a trial: on a cluster of its own, as a managed job, and in a pool."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -9,19 +9,6 @@ from tests.infra.slurm.sweeps import SOON, SlurmSweep
 from tests.launcher.waiting import eventually
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(3600)]
-
-
-@pytest.fixture
-def new_sweep(slurm: Slurm) -> Iterator[Callable[[str], SlurmSweep]]:
-    sweeps: list[SlurmSweep] = []
-
-    def new(name: str) -> SlurmSweep:
-        sweeps.append(SlurmSweep(slurm, name))
-        return sweeps[-1]
-
-    yield new
-    for sweep in sweeps:
-        sweep.end()
 
 
 def test_two_nodes_are_one_trial_on_a_cluster_of_its_own(
@@ -58,4 +45,18 @@ def test_a_managed_job_is_recovered_by_skypilot_from_its_checkpoint(
     trial = sweep.trials()["waits"]
     assert trial["state"] == "succeeded"
     assert len(trial["attempts"]) == 1
+    eventually(lambda: not sweep.allocations(), seconds=SOON)
+
+
+def test_trials_take_turns_on_the_workers_of_a_pool_that_goes_with_the_sweep(
+    slurm: Slurm, new_sweep: Callable[[str], SlurmSweep]
+) -> None:
+    sweep = new_sweep("pooled")
+    sweep.write(cases=["plain-1", "plain-2", "plain-3"], parallel=2, execution={"pool": "own"})
+    sweep.launch()
+    assert sweep.wait() == 0, sweep.said()
+    assert {trial["state"] for trial in sweep.trials().values()} == {"succeeded"}
+    assert sweep.started_twice() == []
+    assert len(sweep.starts()) == 3
+    assert len({start.allocation for start in sweep.starts()}) <= 2
     eventually(lambda: not sweep.allocations(), seconds=SOON)
