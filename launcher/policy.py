@@ -152,7 +152,7 @@ def _decide_active(config: SweepConfig, state: State, offer: Offer, now: float) 
     rate = _failure_rate_over_limit(config, state)
     if rate:
         return Pause(rate)
-    if not state.num_open and len(state.trials) >= total_trials(config):
+    if not state.num_open and len(state.trials) >= config.total_trials:
         return End(EndReason.COMPLETED)  # what is still queued waits for `extend`
     start = _next_start(config, state, offer, now)
     if start is None:
@@ -192,7 +192,7 @@ def _next_start(config: SweepConfig, state: State, offer: Offer, now: float) -> 
     for trial in state.waiting_trials:
         if trial.retry_at is None or trial.retry_at <= now:
             return _submit(config, state, offer, trial)
-    if len(state.trials) >= total_trials(config):
+    if len(state.trials) >= config.total_trials:
         return None
     return Suggest(len(state.trials) + 1, state.queue[0] if state.queue else None)
 
@@ -375,12 +375,6 @@ def _why_not_config(config: Mapping[str, Any]) -> str:
     except ValueError as error:
         return f"its new config is not one: {error}"
     return ""
-
-
-def total_trials(config: SweepConfig) -> int:
-    """Return how many trials the sweep may have."""
-    limit = config.budget.trials
-    return config.trials if limit is None else min(config.trials, limit)
 
 
 def parallelism(config: SweepConfig, offer: Offer) -> int:

@@ -103,7 +103,7 @@ def edit(name: str, settings: tuple[str, ...], config: str | None, yes: bool) ->
 @click.option("--params", type=click.Path(exists=True, dir_okay=False), help="A YAML file.")
 def enqueue(name: str, assignments: tuple[str, ...], params: str | None) -> int:
     """Run your own parameters next."""
-    from launcher import policy, sweep
+    from launcher import sweep
     from launcher.config import from_mapping
     from launcher.enqueueing import read_params
     from launcher.events import ParamsEnqueued
@@ -125,7 +125,7 @@ def enqueue(name: str, assignments: tuple[str, ...], params: str | None) -> int:
     is_going_on = is_live and state.mode is Mode.ACTIVE
     where = "it runs next" if is_going_on else f"it runs after: protein-sky resume {folder.name}"
     click.echo(f"queued {', '.join(f'{k}={v}' for k, v in values.items())}; {where}", err=True)
-    if total > policy.total_trials(config):
+    if total > config.total_trials:
         click.echo(f"  no trial is left: protein-sky extend {name} --trials {total}", err=True)
     return 0
 

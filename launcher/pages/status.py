@@ -13,7 +13,7 @@ from launcher import budget, objectives
 from launcher.budget import Offer
 from launcher.config import SweepConfig
 from launcher.events import Failure, Origin
-from launcher.policy import parallelism, total_trials
+from launcher.policy import parallelism
 from launcher.state import Attempt, Mode, State, Trial, TrialState
 from protein.observation import Observation
 from protein.pareto import Goal, pareto_front
@@ -220,7 +220,7 @@ def _counts(config: SweepConfig, state: State, trials: list[Trial]) -> dict[str,
 
 def _total(config: SweepConfig, state: State) -> int:
     """Return how many trials there will be: a limit may have been lowered afterwards."""
-    return max(total_trials(config), len(state.trials))
+    return max(config.total_trials, len(state.trials))
 
 
 def _eta_seconds(
