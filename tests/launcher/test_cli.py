@@ -131,7 +131,9 @@ def test_enqueued_parameters_run_next(place: Place) -> None:
     queued = place.run("enqueue", "small", "x=0.125")
     assert "it runs after: protein-sky resume small" in queued.stderr
     assert "no trial is left" not in queued.stderr
-    more = place.run("enqueue", "small", "x=0.25")
+    own = place.write("x: 0.25\n", "own.yaml")
+    more = place.run("enqueue", "small", "--params", str(own))
+    assert "queued x=0.25" in more.stderr
     assert "no trial is left: protein-sky extend small --trials 5" in more.stderr
     place.run("resume", "small")
     trial = place.status()["trials"][3]
@@ -163,6 +165,19 @@ def test_a_killed_coordinator_loses_nothing_and_starts_nothing_twice(place: Plac
     assert place.status()["counts"]["succeeded"] == 3
     assert (place.folder / "starts").read_text().count("started") == 3
     assert all(len(trial["attempts"]) == 1 for trial in place.status()["trials"])
+
+
+def test_a_trial_that_is_interrupted_goes_on_from_its_checkpoint(place: Place) -> None:
+    program = """    cd "$PROTEIN_CHECKPOINT_DIR"
+    echo "$PROTEIN_RUN_ID" >> attempts
+    [ -f saved ] || { touch saved; exit 75; }
+    echo"""
+    place.write(SWEEP.replace("    echo", program))
+    place.run("launch", "small.yaml", "--set", "execution.retry_delay_seconds=0", "trials=1")
+    (trial,) = place.status()["trials"]
+    assert [attempt["failure"] for attempt in trial["attempts"]] == ["preempted", None]
+    (attempts,) = (place.folder / "train_dir").rglob("checkpoints/attempts")
+    assert attempts.read_text().split() == [trial["run_id"]] * 2
 
 
 def test_a_second_launch_of_a_live_sweep_says_so(place: Place) -> None:

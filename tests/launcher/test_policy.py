@@ -120,6 +120,11 @@ def test_three_broken_trials_in_a_row_pause_the_sweep() -> None:
     assert "3 trials in a row" in action.reason
 
 
+def test_the_limits_are_those_of_the_reference_system_unless_told() -> None:
+    execution = a_config().execution
+    assert (execution.max_consecutive_failures, execution.retry_delay_seconds) == (3, 5.0)
+
+
 def test_failures_that_teach_do_not_pause_the_sweep() -> None:
     story = Story(a_config())
     for failure in (Failure.DIVERGED, Failure.OUT_OF_MEMORY, Failure.TIMEOUT) * 3:

@@ -13,7 +13,7 @@ from launcher.pages import status, table
 from launcher.pages.status import Document
 from launcher.pages.summary import next_steps, summary
 from launcher.pages.table import LiveView, PlainView, Screen, Spoken, interesting
-from launcher.pages.wording import changes
+from launcher.pages.wording import changes, money_parts
 from launcher.state import TrialState
 from tests.launcher.builders import (
     START,
@@ -71,6 +71,20 @@ def test_money_is_shown_only_where_it_is_involved() -> None:
     assert "spent" not in plain(Screen(doc(succeeded(1.0))))
     paid = doc(succeeded(1.0, seconds=100, price_usd_per_hour=36), price=36.0, budget={"usd": 20})
     assert "spent $1.00 of $20.00" in plain(Screen(paid))
+
+
+def test_status_shows_what_is_spent_reserved_lost_and_to_come() -> None:
+    paid: dict[str, Any] = {"seconds": 100, "price_usd_per_hour": 36}
+    lost = ATrial(1.0, 100.0, [Failure.PREEMPTED, None], **paid)
+    begun = running(begins_at=START + 60, price_usd_per_hour=36, reserved_usd=3.0)
+    shown = doc(lost, begun, price=36.0, trials=3, budget={"usd": 20})
+    assert money_parts(shown) == [
+        "spent $2.00 of $20.00",
+        "$3.00 reserved",
+        "$1.00 lost to preemption",
+        "$2.00 a trial",
+        "forecast $6.00",
+    ]
 
 
 def test_a_failed_trial_names_its_class_and_its_exit_code() -> None:
