@@ -1,6 +1,7 @@
 """Jobs that are sent to a machine where another one still runs: they wait for their turn."""
 
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -10,9 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from launcher.budget import Offer
+from launcher.coordinator import Coordinator, World
+from launcher.events import SweepCreated
 from launcher.executors.skypilot.calls import Exec, Launch
 from launcher.executors.skypilot.executor import SkyPilotExecutor
+from launcher.folder import SweepFolder
+from launcher.journal import JournalWriter
+from launcher.metrics import RunFolderMetrics
+from launcher.optimizer import ask
 from launcher.ports import Cause, Job, Outcome, Phase
+from launcher.state import State, apply
+from tests.launcher.builders import a_config
+from tests.launcher.executors.skypilot.fake_sky import Cloud
 from tests.launcher.executors.skypilot.test_executor import SkyCluster, until_over
 from tests.launcher.waiting import eventually
 
@@ -160,3 +171,41 @@ def _carry_out(cluster: Gated, executor: SkyPilotExecutor, step: str, number: in
 def _assert_apart(outcomes: list[Outcome]) -> None:
     paid = sorted((o.held_since, o.ended_at) for o in outcomes if o.held_since and o.ended_at)
     assert all(until <= since for (_, until), (since, _) in pairwise(paid))
+
+
+class CloudClock:
+    """The fake cloud's own clock, as a coordinator's: its programs get time to run."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    def now(self) -> float:
+        return self._cloud.now()
+
+    def sleep(self, seconds: float) -> None:
+        self._cloud.clock += seconds
+        time.sleep(0.01)
+
+
+def test_a_sweep_of_short_trials_keeps_its_machine_busy_and_pays_it_once(one: Gated) -> None:
+    config = a_config(parallel=1, trials=6, task={"run": "echo 'PROTEIN_RESULT {\"reward\": 1}'"})
+    clock, offer = CloudClock(one.cloud), Offer(1.0, parallel=1, start_seconds=1e6)
+    world = World(one.executor(), RunFolderMetrics(), clock, offer, ask)
+    folder = SweepFolder(one.folder / config.name)
+    with JournalWriter(folder.database, now=clock.now()) as journal:
+        created = SweepCreated("abcd", config.to_mapping(), "0")
+        state = apply(None, journal.append(created, clock.now()))
+        ended = Coordinator(folder, journal, state, world).run()
+    attempts = [attempt for trial in ended.ordered for attempt in trial.attempts]
+    assert [attempt.failure for attempt in attempts] == [None] * 6
+    assert max(_waiting_at_once(ended)) == 1
+    spans = sorted((a.ended_at - a.machine_seconds, a.ended_at) for a in attempts if a.ended_at)
+    assert all(until <= since + 1e-6 for (_, until), (since, _) in pairwise(spans))
+
+
+def _waiting_at_once(state: State) -> Iterator[int]:
+    """How many other trials had been submitted and had not begun when each began."""
+    attempts = [trial.attempts[0] for trial in state.ordered]
+    for begun in attempts:
+        at = begun.started_at or 0.0
+        yield sum(a.submitting_at < at < (a.started_at or 0.0) for a in attempts)
