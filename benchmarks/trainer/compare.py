@@ -1,21 +1,33 @@
-"""CartPole-v1: speed and time to solve, against Stable-Baselines3, same settings, one thread.
+"""Speed and time to solve, against CleanRL and Stable-Baselines3: same settings, one thread.
 
 CPU seconds of the training loop alone, without imports: on a shared machine the clock on the wall
 says more about the neighbours. "Solved": the last 100 training episodes return 475 on average.
 
     pip install stable-baselines3      # in an environment of its own, beside this package
-    OMP_NUM_THREADS=1 python benchmarks/trainer/compare.py --seeds 3
+    OMP_NUM_THREADS=1 python benchmarks/trainer/compare.py --seeds 3 --cleanrl /other/bin/python
 
-Rows: the settings of CleanRL's ppo.py and of the RL Zoo's CartPole-v1, on Gymnasium's environment;
-and this trainer as it is meant to be used, on its environment in NumPy.
+CleanRL 1.2.0 is the `cleanrl/ppo.py` of its own package, in an environment of its own with
+gym 0.23.1 and NumPy 1.26 (`pip install --no-deps --ignore-requires-python cleanrl`), and the same
+torch as the others. "cleanrl" and "zoo" are the settings of CleanRL's ppo.py and of the RL Zoo for
+CartPole-v1, which "ours" steps in Gymnasium's environment and "ours, NumPy" in its own; "demo" is
+this trainer as it is meant to be used; "grid" is a maze of many environments stepped together,
+the same for both.
 """
 
 import argparse
+import contextlib
+import io
+import itertools
 import json
+import os
+import runpy
+import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections import deque
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +45,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "demo": {
         "envs": 32, "horizon": 32, "minibatch": 256, "epochs": 4, "lr": 5e-3,
         "gamma": 0.99, "gae_lambda": 0.95, "entropy": 0.01, "steps": 150_000,
+    },
+    "grid": {
+        "envs": 64, "horizon": 32, "minibatch": 512, "epochs": 4, "lr": 3e-3,
+        "gamma": 0.9, "gae_lambda": 0.95, "entropy": 0.01, "steps": 150_000,
     },
 }  # fmt: skip
 
@@ -54,9 +70,9 @@ class Stopwatch:
             self.solved_steps = step
             self.solved_seconds = time.process_time() - self.started
 
-    def result(self, steps: int) -> dict[str, Any]:
-        """What one run measured."""
-        seconds = time.process_time() - self.started
+    def result(self, steps: int, seconds: float | None = None) -> dict[str, Any]:
+        """What one run measured, up to now or within `seconds`."""
+        seconds = seconds or time.process_time() - self.started
         return {
             "steps_per_cpu_second": steps / seconds,
             "cpu_seconds": seconds,
@@ -68,8 +84,6 @@ class Stopwatch:
 
 def run_ours(s: dict[str, Any], seed: int, *, env: str) -> dict[str, Any]:
     """This trainer's loop, in this process, without its files."""
-    import tempfile
-
     import torch
 
     from trainer.checkpoint import Checkpoints
@@ -88,20 +102,20 @@ def run_ours(s: dict[str, Any], seed: int, *, env: str) -> dict[str, Any]:
     }  # fmt: skip
     config = parse([Leaf(key, value, key) for key, value in values.items()])
     device = torch.device("cpu")
-    watch, last = Stopwatch(), [0]
+    watch, trained = Stopwatch(), {}
 
     def report(step: int, metrics: dict[str, float]) -> None:
         watch.episodes([metrics.get("episode/return", 0.0)] * int(metrics["episode/count"]), step)
-        last[0] = step
+        trained.update(steps=step, seconds=time.process_time() - watch.started)
 
     with tempfile.TemporaryDirectory() as folder:
         ranks = Ranks(Place(), run_id="", device=device)
         checkpoints = Checkpoints(Path(folder), keep=1)
         train(config, Surroundings(device, ranks, checkpoints, report, lambda: ""))
-    return watch.result(last[0])
+    return watch.result(**trained)
 
 
-def run_sb3(s: dict[str, Any], seed: int) -> dict[str, Any]:
+def run_sb3(s: dict[str, Any], seed: int, *, env: str) -> dict[str, Any]:
     """Stable-Baselines3's PPO with the same numbers."""
     from stable_baselines3 import PPO
     from stable_baselines3.common.callbacks import BaseCallback
@@ -114,59 +128,176 @@ def run_sb3(s: dict[str, Any], seed: int) -> dict[str, Any]:
                 watch.episodes(over, self.num_timesteps)
             return True
 
-    watch = Stopwatch()
+    envs = make_vec_env(env, s["envs"], seed=seed) if "-v" in env else wrapped(env, s["envs"], seed)
     model = PPO(
-        "MlpPolicy", make_vec_env("CartPole-v1", s["envs"], seed=seed), n_steps=s["horizon"],
+        "MlpPolicy", envs, n_steps=s["horizon"],
         batch_size=s["minibatch"], n_epochs=s["epochs"], gamma=s["gamma"],
         gae_lambda=s["gae_lambda"], ent_coef=s["entropy"], seed=seed, device="cpu",
         learning_rate=lambda left: s["lr"] * left,
     )  # fmt: skip
+    watch = Stopwatch()
     model.learn(s["steps"], callback=Watch())
     return watch.result(model.num_timesteps)
 
 
+def wrapped(name: str, count: int, seed: int) -> Any:
+    """An environment of ours, for Stable-Baselines3."""
+    import numpy as np
+    from stable_baselines3.common.vec_env import VecEnv
+
+    from trainer.config import EnvConfig
+    from trainer.envs import make_env
+    from trainer.envs.base import Share
+
+    ours = make_env(EnvConfig(name=name), Share(0, count, count))
+
+    class Wrapped(VecEnv):
+        def reset(self) -> Any:
+            self.returns = np.zeros(count)
+            return ours.reset(seed)
+
+        def step_async(self, actions: Any) -> None:
+            self.actions = actions
+
+        def step_wait(self) -> Any:
+            step = ours.step(self.actions)
+            over = step.terminated | step.truncated
+            infos: list[dict[str, Any]] = [{} for _ in range(count)]
+            self.returns += step.reward
+            for i in np.flatnonzero(over):
+                infos[i] = {
+                    "episode": {"r": self.returns[i], "l": 0},  # the length is only logged
+                    "terminal_observation": step.final_observation[i],
+                    "TimeLimit.truncated": step.truncated[i],
+                }
+            self.returns[over] = 0
+            return step.observation, step.reward, over, infos
+
+        def close(self) -> None:
+            pass
+
+        def get_attr(self, *_: Any, **__: Any) -> list[Any]:
+            return [None] * count
+
+        env_is_wrapped = get_attr
+        set_attr = env_method = None  # nothing here asks for them
+
+    return Wrapped(count, ours.observation_space, ours.action_space)
+
+
+def run_cleanrl(s: dict[str, Any], seed: int) -> dict[str, Any]:
+    """CleanRL's ppo.py as it is installed, with the same numbers; it prints each episode."""
+    import gym  # noqa: F401 imported before the clock starts
+    import torch.utils.tensorboard  # noqa: F401
+
+    class Watch(io.StringIO):
+        def write(self, text: str) -> int:
+            if text.startswith("global_step="):
+                step, episode = text.split(",")
+                watch.episodes([float(episode.partition("=")[2])], int(step.partition("=")[2]))
+            return len(text)
+
+    spec = find_spec("cleanrl.ppo")
+    assert spec is not None
+    assert spec.origin is not None
+    size = s["envs"] * s["horizon"]
+    arguments = {
+        "seed": seed, "total-timesteps": s["steps"], "learning-rate": s["lr"],
+        "num-envs": s["envs"], "num-steps": s["horizon"], "gamma": s["gamma"],
+        "gae-lambda": s["gae_lambda"], "num-minibatches": size // s["minibatch"],
+        "update-epochs": s["epochs"], "ent-coef": s["entropy"], "cuda": False,
+    }  # fmt: skip
+    sys.argv = [spec.origin, *itertools.chain(*((f"--{k}", str(v)) for k, v in arguments.items()))]
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(Watch()):
+        os.chdir(folder)  # its logs
+        watch = Stopwatch()
+        runpy.run_path(spec.origin, run_name="__main__")
+    return watch.result(s["steps"] // size * size)
+
+
 RUNS = {
-    "sb3": lambda s, seed: run_sb3(s, seed),
+    "CleanRL": lambda s, seed: run_cleanrl(s, seed),
+    "SB3": lambda s, seed: run_sb3(s, seed, env="CartPole-v1"),
+    "SB3, maze": lambda s, seed: run_sb3(s, seed, env="maze"),
     "ours": lambda s, seed: run_ours(s, seed, env="CartPole-v1"),
     "ours, NumPy": lambda s, seed: run_ours(s, seed, env="cartpole"),
+    "ours, maze": lambda s, seed: run_ours(s, seed, env="maze"),
 }
 TABLE = [
-    ("cleanrl", "sb3"), ("cleanrl", "ours"), ("cleanrl", "ours, NumPy"),
-    ("zoo", "sb3"), ("zoo", "ours"), ("zoo", "ours, NumPy"),
-    ("demo", "sb3"), ("demo", "ours, NumPy"),
-]  # fmt: skip
+    *itertools.product(("cleanrl", "zoo", "demo"), ("CleanRL", "SB3", "ours", "ours, NumPy")),
+    *itertools.product(("grid",), ("SB3, maze", "ours, maze")),
+]
+
+Results = dict[tuple[str, str], list[dict[str, Any]]]
 
 
-def main() -> None:
-    """Each run in its own process, trainers in turn, then one line per setting and trainer."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", nargs=3, metavar=("SETTINGS", "TRAINER", "SEED"))
-    options = parser.parse_args()
-    if options.only:
-        settings, trainer, seed = options.only
-        import torch
-
-        torch.set_num_threads(1)
-        print(json.dumps(RUNS[trainer](SETTINGS[settings], int(seed))))
-        return
-    measured: dict[tuple[str, str], list[dict[str, Any]]] = {row: [] for row in TABLE}
-    for seed in range(1, options.seeds + 1):
-        for row, results in measured.items():
-            command = [sys.executable, __file__, "--only", *row, str(seed)]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            results.append(json.loads(done.stdout.splitlines()[-1]))
-    print("| settings | trainer | steps per CPU s | solved | CPU s to solve | steps to solve |")
-    print("|---|---|---|---|---|---|")
+def table(measured: Results) -> str:
+    """One line per setting and trainer."""
+    lines = [
+        "| settings | trainer | steps per CPU s | solved | CPU s to solve | steps to solve |",
+        "|---|---|---|---|---|---|",
+    ]
     for (settings, trainer), results in measured.items():
         solved = [r for r in results if r["solved_steps"]]
         speeds = sorted(r["steps_per_cpu_second"] for r in results)
         times = ", ".join(f"{r['solved_cpu_seconds']:.1f}" for r in solved)
         steps = ", ".join(f"{r['solved_steps']:,}" for r in solved)
-        print(
+        lines.append(
             f"| {settings} | {trainer} | {speeds[0]:,.0f} – {speeds[-1]:,.0f}"
             f" | {len(solved)} of {len(results)} | {times} | {steps} |"
         )
+    return "\n".join(lines)
+
+
+def ratios(measured: Results) -> str:
+    """Ours over the best of the others, seed by seed: at the same settings, and the demo's."""
+    speeds = {row: [r["steps_per_cpu_second"] for r in runs] for row, runs in measured.items()}
+    lines = [
+        "| ours | against the best of | median ratio | ratio of each seed |",
+        "|---|---|---|---|",
+    ]
+    pairs = [(row, row[0]) for row in speeds if row[1].startswith("ours")]
+    pairs += [(("demo", "ours, NumPy"), usual) for usual in ("cleanrl", "zoo")]
+    for (settings, trainer), other in pairs:
+        peers = [v for row, v in speeds.items() if row[0] == other and "ours" not in row[1]]
+        best = [max(each) for each in zip(*peers, strict=True)]
+        each = [o / b for o, b in zip(speeds[settings, trainer], best, strict=True)]
+        told = "; ".join(f"{r:.1f}" for r in each)
+        lines.append(
+            f"| {trainer} at {settings}'s settings | the others at {other}'s"
+            f" | {statistics.median(each):.1f} | {told} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Each run in its own process, trainers in turn; then the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, help="per run, instead of each setting's own")
+    parser.add_argument("--cleanrl", metavar="PYTHON", help="of an environment that has CleanRL")
+    parser.add_argument("--only", nargs=3, metavar=("SETTINGS", "TRAINER", "SEED"))
+    options = parser.parse_args()
+    if options.only:
+        settings, trainer, seed = options.only
+        import torch
+        import torch._dynamo  # torch.optim imports it: seconds that are nobody's training
+
+        torch.set_num_threads(1)
+        s = SETTINGS[settings] | ({"steps": options.steps} if options.steps else {})
+        print(json.dumps(RUNS[trainer](s, int(seed))))
+        return
+    rows = [row for row in TABLE if options.cleanrl or row[1] != "CleanRL"]
+    measured: Results = {row: [] for row in rows}
+    for seed in range(1, options.seeds + 1):
+        for row, results in measured.items():
+            python = options.cleanrl if row[1] == "CleanRL" else sys.executable
+            command = [python, __file__, "--only", *row, str(seed)]
+            command += ["--steps", str(options.steps)] if options.steps else []
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            results.append(json.loads(done.stdout.splitlines()[-1]))
+            print(seed, *row, results[-1], file=sys.stderr)
+    print(table(measured), ratios(measured), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -40,6 +40,22 @@ def test_a_run_hands_back_metrics_and_a_result(train):
     assert all(is_number(line["time"]) for line in metrics(folder))
 
 
+def test_every_line_tells_what_the_documentation_promises(train, capsys):
+    _, folder = train("trainer.total_timesteps=640")
+    promised = {
+        "step", "time", "learning_rate", "steps_per_second", "cost_seconds",
+        "seconds/env", "seconds/forward", "seconds/train",
+        "losses/policy_loss", "losses/value_loss", "losses/entropy", "losses/kl",
+        "losses/clip_fraction", "losses/grad_norm", "losses/explained_variance",
+    }  # fmt: skip
+    lines = metrics(folder)
+    assert all(promised <= line.keys() for line in lines)
+    assert any({"episode/return", "episode/length"} <= line.keys() for line in lines)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "640 of 640 steps" in last
+    assert "0 s left" in last
+
+
 def test_the_same_seed_gives_the_same_run_and_another_gives_another(train):
     scores = [
         result(train(*LEARN, f"seed={seed}", folder=f"{i}")[1])["metrics"]["losses/value_loss"]
@@ -97,6 +113,15 @@ def test_a_loss_that_is_no_number_ends_the_run_as_diverged(train, capsys):
     assert code == 3
     assert result(folder)["status"] == "diverged"
     assert "not a number" in capsys.readouterr().err
+
+
+def test_a_policy_that_moved_too_far_ends_the_update(train):
+    """Any movement is too far here: what follows the first pass over a batch is left out."""
+    _, stopped = train("trainer.target_kl=1e-12", "trainer.num_epochs=3", folder="stopped")
+    _, once = train("trainer.num_epochs=1", folder="once")
+    _, thrice = train("trainer.num_epochs=3", folder="thrice")
+    assert weights(stopped).equal(weights(once))
+    assert not weights(stopped).equal(weights(thrice))
 
 
 def weights(folder):

@@ -100,7 +100,7 @@ def registered(config: EnvConfig, share: Share) -> VectorEnv:
             f"env.name: there is no environment {config.name!r}",
             hint=f"did you mean {' or '.join(close)}?" if close else f"ours: {', '.join(OURS)}",
         ) from error
-    if namespace == "ale":
+    if namespace == "ale" and config.kwargs.get("obs_type") != "ram":
         return atari(config, share)
     return GymnasiumEnv.of(partial(gymnasium.make, config.name, **config.kwargs), share)
 

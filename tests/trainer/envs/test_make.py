@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 
@@ -28,9 +30,28 @@ def test_a_task_that_does_not_exist_is_answered_with_those_that_do():
     assert "recall, nback" in failure(name="cogeval", tasks=("recal",))
 
 
-@pytest.mark.parametrize("name", ["ale/Pong-v5", "MiniGrid-Empty-5x5-v0"])
-def test_a_missing_package_is_named(name):
-    assert "pip install" in failure(name=name)
+@pytest.mark.parametrize(
+    ("name", "module"), [("ALE/Pong-v5", "ale_py"), ("MiniGrid-Empty-5x5-v0", "minigrid")]
+)
+def test_a_missing_package_is_named(name, module, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    assert f"pip install {module.replace('_', '-')}" in failure(name=name)
+
+
+def test_a_task_of_minigrid_steps():
+    pytest.importorskip("minigrid")
+    env = make_env(EnvConfig(name="MiniGrid-DoorKey-5x5-v0"), SHARE)
+    seen = env.reset(0)
+    assert seen.shape == (2, *env.observation_space.shape)
+    assert env.step(ZERO).observation.shape == seen.shape
+
+
+@pytest.mark.parametrize(("kwargs", "shape"), [({}, (4, 84, 84)), ({"obs_type": "ram"}, (128,))])
+def test_pong_shows_pixels_or_its_memory(kwargs, shape):
+    pytest.importorskip("ale_py")
+    env = make_env(EnvConfig(name="ALE/Pong-v5", kwargs=kwargs), SHARE)
+    assert env.reset(0).shape == (2, *shape)
+    assert env.step(ZERO).observation.dtype == np.uint8
 
 
 def test_a_difficulty_for_an_environment_without_one_is_refused():
