@@ -23,10 +23,10 @@ def reference(x: np.ndarray, y: np.ndarray, noise: np.ndarray) -> GaussianProces
 
 
 def test_predictions_are_those_of_scikit_learn() -> None:
-    weight = RNG.integers(1, 5, 25).astype(float)
+    weight, doubt = RNG.integers(1, 5, 25).astype(float), 0.1 * RNG.random(25)
     Z = RNG.random((7, 3))
-    mean, variance = gp.condition(X, Y, GROUP, THETA, weight).predict(Z)
-    expected, sd = reference(X, Y, 0.02 / weight).predict(Z, return_std=True)
+    mean, variance = gp.condition(X, Y, GROUP, THETA, weight, doubt).predict(Z)
+    expected, sd = reference(X, Y, 0.02 / weight + doubt).predict(Z, return_std=True)
     assert mean == pytest.approx(expected)
     assert np.sqrt(variance) == pytest.approx(sd)
 
@@ -39,8 +39,8 @@ def test_the_likelihood_is_that_of_scikit_learn() -> None:
 
 
 def test_the_gradient_is_that_of_finite_differences() -> None:
-    weight = RNG.integers(1, 5, 25).astype(float)
-    arguments = (X, Y, GROUP, gp.Prior(), weight)
+    weight, doubt = RNG.integers(1, 5, 25).astype(float), 0.1 * RNG.random(25)
+    arguments = (X, Y, GROUP, gp.Prior(), weight, doubt)
     numeric = approx_fprime(
         THETA, lambda theta: gp.negative_log_posterior(theta, *arguments)[0], 1e-7
     )

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from protein import Observation, Settings, Space
+from protein import Budget, Observation, Settings, Space
 from protein.data import Data
 from protein.encoding import Encoding
 from protein.suggest import Memo, seed_for, suggest
@@ -224,3 +224,16 @@ def test_where_scores_are_noise_half_of_the_trials_fill_the_space() -> None:
     asked = [suggest(space, MAXIMIZE, noise, [], seed_for(0, k)).params for k in range(40)]
     far = [p for p in asked if float(p["x"]) > 0.3 and float(p["y"]) > 0.3]
     assert len({(p["x"], p["y"]) for p in far}) >= 8
+
+
+def test_a_search_with_nothing_more_to_gain_fills_the_space_every_other_time() -> None:
+    space = Space.from_dict({"x": {"min": 0.0, "max": 1.0}, "y": {"min": 0.0, "max": 1.0}})
+    told = [{"x": x / 6, "y": y / 6} for x in range(7) for y in range(7)]
+    observed = [Observation(p, -((p["x"] - 0.5) ** 2) - (p["y"] - 0.5) ** 2) for p in told]
+    last = Budget(trials=1)  # the last trial never fills
+    alike = [
+        suggest(space, MAXIMIZE, observed, [], seed).params
+        == suggest(space, MAXIMIZE, observed, [], seed, left=last).params
+        for seed in range(20)
+    ]
+    assert 3 < sum(alike) < 17
