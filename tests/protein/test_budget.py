@@ -32,8 +32,8 @@ def test_what_costs_more_than_is_left_is_not_tried() -> None:
 
 
 def test_pending_trials_are_paid_out_of_what_is_left() -> None:
-    pending = [{"x": 0.6, "y": 0.2}]  # about 37
-    assert max(next_costs(Budget(cost=50.0), pending=pending)) < 17.0
+    pending = [{"x": 0.98, "y": 0.9}]  # about 360
+    assert max(next_costs(Budget(cost=400.0), pending=pending)) < 45.0
 
 
 @pytest.mark.parametrize("cost", [0.0, -5.0, 0.5])
