@@ -138,7 +138,8 @@ def best(name: str | None, at_cost: float | None, as_yaml: bool, as_json: bool) 
     """Show the trial that a repeat is expected to score best.
 
     It is the best by the optimizer's model of all trials, not the luckiest draw of the noise; its
-    own score stands beside. `--at-cost 600` answers what to take if ten minutes are the limit.
+    own score stands beside. `--at-cost 600` answers what to take if ten minutes are the limit. With
+    two objectives it is the best trade-off: the trial that adds most to what their front beats.
     """
     from launcher import sweep
     from launcher.config import from_mapping
@@ -167,6 +168,9 @@ def best(name: str | None, at_cost: float | None, as_yaml: bool, as_json: bool) 
         "expected_score_sd": found.score_sd,
         "cost_seconds": chosen.cost,
     }
+    second = config.sweep.second_objective
+    if second is not None:
+        facts["second"] = state.trials[number].metrics[second.metric]
     if as_json:
         of = {"sweep": config.name, "metric": config.sweep.metric, "goal": config.sweep.goal}
         document = {"schema_version": 1, **of, "best": facts}
@@ -205,6 +209,9 @@ def _print_best(config: "SweepConfig", facts: Mapping[str, Any]) -> None:
     click.echo(f"trial {facts['number']} of {config.name}: {config.sweep.metric} {score}")
     spread = formats.number(facts["expected_score_sd"], 2)
     click.echo(f"a repeat is expected to score {expected} ± {spread}")
+    second = config.sweep.second_objective
+    if second is not None:
+        click.echo(f"{second.metric} {formats.number(facts['second'], 6)}")
     if facts["cost_seconds"] is not None:
         click.echo(f"cost {formats.duration(facts['cost_seconds'])}")
     width = max(len(name) for name in facts["params"])

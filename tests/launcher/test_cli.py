@@ -97,6 +97,17 @@ def test_a_sweep_runs_from_the_file_to_the_best_parameters(place: Place) -> None
     assert "small" in place.run("ls").stdout
 
 
+def test_the_best_of_two_objectives_shows_both(place: Place) -> None:
+    two = SWEEP.replace(
+        "maximize\n", "maximize\n  second_objective: {metric: size, goal: minimize}\n"
+    )
+    place.write(two.replace("$PROTEIN_PARAM_X", '$PROTEIN_PARAM_X, \\"size\\": $PROTEIN_PARAM_X'))
+    place.run("launch", "small.yaml")
+    best = json.loads(place.run("best", "--json").stdout)["best"]
+    assert best["second"] == best["score"]
+    assert "\nsize 0." in place.run("best").stdout
+
+
 def test_the_parameters_of_a_trial_are_its_score_here(place: Place) -> None:
     place.run("launch", "small.yaml")
     for trial in place.status()["trials"]:
