@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,7 @@ def _mean_cost(lines: Iterable[Line]) -> dict[tuple[Any, ...], float]:
 
 
 def table(lines: Sequence[Line], *, trials: int, by_problem: bool = False) -> str:
-    """Write one table for each family and number of workers, and one over all families.
+    """Write a table of budgets for each family and number of workers, and one of families.
 
     Sweeps count that ran `trials` trials or more, the first so many of each.
     """
@@ -69,44 +69,71 @@ def table(lines: Sequence[Line], *, trials: int, by_problem: bool = False) -> st
     if not lines:
         return f"(no sweep has {trials} trials)"
     parts = []
-    groups: dict[tuple[Any, ...], list[Line]] = defaultdict(list)
-    for line in lines:
-        groups[line["problem" if by_problem else "family"], line["workers"]].append(line)
-    for (name, workers), some in sorted(groups.items()):
-        parts.append(_one_table(f"{name}, {workers} worker{'s' * (workers > 1)}", some, lines))
     for workers in sorted({line["workers"] for line in lines}):
         some = [line for line in lines if line["workers"] == workers]
-        parts.append(_one_table(f"all, {workers} worker{'s' * (workers > 1)}", some, lines))
+        title = f"{workers} worker{'s' * (workers > 1)}"
+        groups: dict[str, list[Line]] = defaultdict(list)
+        for line in some:
+            groups[line["problem" if by_problem else "family"]].append(line)
+        for name, group in sorted(groups.items()):
+            parts.append(_budgets(f"{name}, {title}", group, lines))
+        parts.append(_budgets(f"all, {title}", some, lines))
+        parts.append(_overview(f"after {trials} trials, {title}", groups | {"all": some}))
     return "\n\n".join(parts)
 
 
-def _one_table(title: str, lines: Sequence[Line], everything: Sequence[Line]) -> str:
+def _budgets(title: str, lines: Sequence[Line], everything: Sequence[Line]) -> str:
+    """Write a row for each peer, a column for each budget."""
     columns = measures(everything)
+    peers, blocks = _shared(lines)
+    head = f"### {title} ({len(blocks)} sweeps each)\n\n"
+    if not blocks:
+        return head + "(no sweep was run by all peers)"
+    out = [f"| peer | {' | '.join(columns)} | CPU ms a trial |"]
+    out.append(f"|---|{'---|' * (len(columns) + 1)}")
+    cells = [_cells(peers, blocks, column) for column in columns.values()]
+    for index, peer in enumerate(peers):
+        cpu = [1000 * block[peer]["cpu_seconds"] / block[peer]["trials"] for block in blocks]
+        row = " | ".join(column[index] for column in cells)
+        out.append(f"| {peer} | {row} | {np.mean(cpu):.0f} |")
+    return head + "\n".join(out)
+
+
+def _overview(title: str, groups: Mapping[str, Sequence[Line]]) -> str:
+    """Write a row for each group, a column for each peer: regret when all trials are done."""
+    everyone = sorted({line["peer"] for lines in groups.values() for line in lines})
+    out = [f"| sweeps of each | {' | '.join(everyone)} |", f"|---|{'---|' * len(everyone)}"]
+    for name, lines in groups.items():
+        peers, blocks = _shared(lines)
+        if blocks:
+            cells = dict(zip(peers, _cells(peers, blocks, _at_end), strict=True))
+            row = " | ".join(cells.get(peer, "") for peer in everyone)
+            out.append(f"| {name} ({len(blocks)}) | {row} |")
+    return f"### {title}\n\n" + "\n".join(out)
+
+
+def _at_end(line: Line) -> float:
+    return regret_after(line, lambda *_: False)
+
+
+def _shared(lines: Sequence[Line]) -> tuple[list[str], list[dict[str, Line]]]:
+    """Give the peers, and the sweeps that all of them ran."""
     peers = sorted({line["peer"] for line in lines})
     blocks: dict[tuple[Any, ...], dict[str, Line]] = defaultdict(dict)
     for line in lines:
-        blocks[(*_place(line), line["workers"])][line["peer"]] = line
-    whole = [block for block in blocks.values() if set(block) == set(peers)]
-    head = f"### {title} ({len(whole)} sweeps each)\n\n"
-    if not whole:
-        return head + "(no sweep was run by all peers)"
-    out = [
-        f"| peer | {' | '.join(columns)} | CPU ms a trial |",
-        f"|---|{'---|' * (len(columns) + 1)}",
+        blocks[_place(line)][line["peer"]] = line
+    return peers, [block for block in blocks.values() if set(block) == set(peers)]
+
+
+def _cells(
+    peers: Sequence[str], blocks: Sequence[Mapping[str, Line]], measure: Callable[[Line], float]
+) -> list[str]:
+    """Write mean regret, its 95 % interval and mean rank of each peer; ties share their ranks."""
+    v = np.array([[measure(block[peer]) for peer in peers] for block in blocks])
+    ranks = 1 + (v[:, None, :] < v[:, :, None] - 1e-12).sum(2)
+    ranks = ranks + 0.5 * ((abs(v[:, None, :] - v[:, :, None]) <= 1e-12).sum(2) - 1)
+    half = 1.96 * v.std(axis=0) / math.sqrt(len(v))
+    return [
+        f"{mean:.3f} ± {h:.3f} ({rank:.2f})"
+        for mean, h, rank in zip(v.mean(axis=0), half, ranks.mean(axis=0), strict=True)
     ]
-    values = {
-        c: np.array([[f(block[p]) for p in peers] for block in whole]) for c, f in columns.items()
-    }
-    for index, peer in enumerate(peers):
-        cells = []
-        for v in values.values():
-            rank = (
-                1
-                + (v < v[:, [index]] - 1e-12).sum(1)
-                + 0.5 * ((abs(v - v[:, [index]]) <= 1e-12).sum(1) - 1)
-            )
-            half = 1.96 * v[:, index].std() / math.sqrt(len(v))
-            cells.append(f"{v[:, index].mean():.3f} ± {half:.3f} ({rank.mean():.2f})")
-        cpu = [1000 * block[peer]["cpu_seconds"] / block[peer]["trials"] for block in whole]
-        out.append(f"| {peer} | {' | '.join(cells)} | {np.mean(cpu):.0f} |")
-    return head + "\n".join(out)
