@@ -100,7 +100,8 @@ def _config_dir(
     """
     name = settings_file.CONFIG_DIR
     runs_here = config.execution.cloud == "local"
-    if name in config.task.envs or (runs_here and settings_file.global_file(environ).exists()):
+    is_users = runs_here and os.access(settings_file.global_file(environ), os.R_OK)
+    if name in config.task.envs or is_users:
         return {}
     return {name: str((run_dir / settings_file.SETTINGS).parent)}
 
