@@ -32,6 +32,8 @@ from tests.launcher.builders import a_config
 from tests.launcher.test_coordinator import Lab
 from tests.wandb_server.server import DROP, WandbServer, wandb_server
 
+pytestmark = pytest.mark.timeout(300)  # each client is a process or two
+
 TRAIN = """
 import os, wandb
 run = wandb.init()

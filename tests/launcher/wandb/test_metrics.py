@@ -326,6 +326,7 @@ def test_a_project_that_is_not_there_yet_has_no_runs(server: WandbServer) -> Non
     assert from_api(a_config(wandb={"entity": "team"}))(["r0"]) == {}
 
 
+@pytest.mark.slow
 def test_a_thousand_runs_whose_summaries_are_late_cost_less_than_a_request_a_second(
     server: WandbServer, clock: VirtualClock
 ) -> None:

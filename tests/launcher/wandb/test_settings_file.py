@@ -20,6 +20,8 @@ from launcher.wandb.offline import read
 from tests.launcher.builders import PARAMS, a_config, a_state, queued
 from tests.wandb_server.server import KEY, WandbServer, wandb_server
 
+pytestmark = pytest.mark.timeout(300)  # each client is a process or two
+
 RUN_ID = "demo.abc123.r.1"
 PROGRAM = """
 import json, wandb

@@ -16,6 +16,8 @@ from tests.launcher.builders import PARAMS, a_config
 from tests.launcher.wandb_programs import RUN_ID, run_trial
 from tests.wandb_server.server import WandbServer, wandb_server
 
+pytestmark = pytest.mark.timeout(300)  # each client is a process or two
+
 Known = dict[str, str]
 
 
