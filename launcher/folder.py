@@ -5,6 +5,7 @@ train_dir/sweep/<name>/
 ├── sweep.snapshot            what the journal folds to, so that `status` answers at once
 ├── inbox/                    requests to the coordinator
 ├── config.yaml               views for people: nothing is read back from them
+├── nodes.yaml                for workers that were started by hand (NODE_INDEX)
 ├── report.html
 └── runs/<run_id>/
     ├── params.json, train_config_overrides.yaml     what the trial reads
@@ -59,6 +60,11 @@ class SweepFolder:
     def snapshot(self) -> Path:
         """The state as it was at the latest backup."""
         return self.path / "sweep.snapshot"
+
+    @property
+    def nodes(self) -> Path:
+        """What workers on other machines wait for."""
+        return self.path / "nodes.yaml"
 
     @property
     def lock(self) -> Path:

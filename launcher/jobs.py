@@ -33,7 +33,7 @@ def make_job(
         script=_ARGS.sub('"$@"', config.task.run),
         arguments=tuple(f"--{key}={_text(value)}" for key, value in trial.params.items()),
         environment=_environment(config, state, trial, attempt, run_dir, recorded_sweep(folder)),
-        secrets=_secrets(config),
+        secrets=secrets_of(config),
         nodes=config.task.num_nodes,
         timeout_seconds=config.execution.timeout_seconds,
     )
@@ -67,7 +67,7 @@ def _environment(
     }
 
 
-def _secrets(config: SweepConfig) -> dict[str, str]:
+def secrets_of(config: SweepConfig) -> dict[str, str]:
     """Return the secrets that the task names, from this process's environment, and W&B's key."""
     named = {key: os.environ[key] for key in config.task.secrets if key in os.environ}
     return {**wandb_environment.secrets(config), **named}

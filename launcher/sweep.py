@@ -17,7 +17,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from launcher import __version__, clouds, inbox, notify, policy, trainlog, workdir
+from launcher import __version__, clouds, inbox, nodes, notify, policy, trainlog, workdir
 from launcher.config import SweepConfig, from_mapping
 from launcher.coordinator import Coordinator, Notice, Watch, World
 from launcher.errors import (
@@ -146,7 +146,8 @@ def run(folder: SweepFolder, config: SweepConfig, watch: Watch, notice: Notice) 
         with shown_in_wandb(folder, recorded, state.sweep_id, notice) as page:
             everyone = _all_of(watch, messenger, page)
             world = replace(connect(folder, recorded), watch=everyone, notice=notice)
-            ended = Coordinator(folder, journal, state, world).run()
+            with nodes.workers_waiting(folder):
+                ended = Coordinator(folder, journal, state, world).run()
             _give_back(ended, world)
             return ended
 
@@ -221,13 +222,16 @@ def connect(folder: SweepFolder, config: SweepConfig) -> World:
     earlier = [_taught_by(name, config) for name in config.sweep.warm_start]
     metrics = RunFolderMetrics() if cloud == "simulated" else metrics_of(config, time.time)
     if cloud == "local":
+        place = nodes.place_in(config)
         trials = policy.parallelism(config, offer)
+        here = config.task.num_nodes if place is None else 1
         executor = LocalExecutor(
             folder.path,
-            threads_per_trial=max(1, usable_cores() // (trials * config.task.num_nodes)),
+            threads_per_trial=max(1, usable_cores() // (trials * here)),
             price_usd_per_hour=offer.price_usd_per_hour,
             visible_gpus=gpus.visible(os.environ),
             parallel=trials,
+            place=place,
         )
         return World(
             executor,

@@ -22,6 +22,11 @@ _CONTROL = re.compile(
 )
 
 
+def name(node: int) -> str:
+    """Return the name of a node's log in the run folder."""
+    return f"train.node{node}.log" if node else "train.log"
+
+
 def header(run_id: str, attempt: int, when: str) -> str:
     """Return the line before the output of an attempt."""
     return f"=== protein-sky: attempt {attempt} of run {run_id}, {when} ==="

@@ -22,6 +22,11 @@ def write_sweep(folder: SweepFolder, config: SweepConfig, state: State) -> None:
     _write(folder.path / "config.yaml", yamlio.dump({**facts, **config.to_mapping()}))
 
 
+def write_nodes(folder: SweepFolder, num_nodes: int, *, is_over: bool) -> None:
+    """Write `nodes.yaml`: whether workers that were started by hand have more to wait for."""
+    _write(folder.nodes, yamlio.dump({"num_nodes": num_nodes, "is_over": is_over}))
+
+
 def write_trial(
     folder: SweepFolder, config: SweepConfig, state: State, trial: Trial, standing: Standing
 ) -> None:

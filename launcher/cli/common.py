@@ -3,7 +3,7 @@
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -66,6 +66,11 @@ def write_report(folder: "SweepFolder") -> Path:
     shares = [{"parameter": one.parameter, "mean": one.mean, "sd": one.sd} for one in found]
     write({**document(folder), "importance": shares}, folder.report)
     return folder.report
+
+
+def interrupt(_signum: int, _frame: object) -> NoReturn:
+    """Handle SIGTERM as Ctrl-C is."""
+    raise KeyboardInterrupt
 
 
 def confirm(question: str, *, is_sure: bool) -> None:

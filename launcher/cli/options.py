@@ -1,10 +1,13 @@
 """What changes a sweep file on the command line: the same options for `launch` and for `plan`."""
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
 import click
+
+from launcher.executors.place import by_hand
 
 Decorator = Callable[[Any], Any]
 _GIVEN = "launcher.given"
@@ -74,6 +77,11 @@ def sweep_options(command: Any) -> Any:
 
 
 def given(overrides: tuple[str, ...], settings: tuple[str, ...]) -> list[str]:
-    """Return all that the command line changes; a flag counts over `--set`."""
+    """Return all that the command line changes; a flag counts over `--set`, NUM_NODES over all.
+
+    Raises UsageError if NODE_INDEX and NUM_NODES make no sense.
+    """
     flags: list[str] = click.get_current_context().meta.get(_GIVEN, [])
-    return [*overrides, *settings, *flags]
+    place = by_hand(os.environ)
+    nodes = [] if place is None else [f"task.num_nodes={place.count}"]
+    return [*overrides, *settings, *flags, *nodes]

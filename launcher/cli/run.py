@@ -1,10 +1,11 @@
 """launch and resume: run a sweep here, in the foreground or detached."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,7 @@ from launcher.cli.common import (
     EXIT_INTERRUPTED,
     confirm,
     console,
+    interrupt,
     name_or_latest,
     write_report,
     yes,
@@ -21,7 +23,9 @@ from launcher.cli.common import (
 from launcher.cli.common import document as current_document
 from launcher.cli.options import given, sweep_options
 from launcher.cli.plan import plan_of, print_plan
+from launcher.cli.work import work
 from launcher.errors import LockedError, ProteinSkyError, UsageError
+from launcher.executors.place import by_hand
 
 if TYPE_CHECKING:
     from launcher.config import SweepConfig
@@ -64,6 +68,9 @@ def launch(
         print_plan(plan_of(loaded), as_json=as_json)
         return 0
     folder = SweepFolder.of(loaded.name)
+    place = by_hand(os.environ)
+    if place is not None and place.is_worker:
+        return work(folder, loaded, place)
     if folder.exists():
         _refuse_another_config(folder, loaded)
     else:
@@ -123,7 +130,7 @@ def run(folder: "SweepFolder", config: "SweepConfig", *, is_asking: bool) -> int
     from launcher.pages.table import view as view_on
     from launcher.state import Mode
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     if folder.exists():
         state = sweep.read(folder)
         if state.mode is Mode.ENDED or (state.mode is Mode.PAUSED and not state.live):
@@ -164,10 +171,6 @@ def _offer_to_go_on(name: str, state: "State") -> None:
     elif state.end is not EndReason.BUDGET:  # the summary below says what that one needs
         click.echo(f"  go on: protein-sky resume {name}", err=True)
     click.echo("  another run: add --name OTHER", err=True)
-
-
-def _interrupt(_signum: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _notice(text: str) -> None:

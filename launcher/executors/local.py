@@ -25,6 +25,7 @@ import psutil
 from launcher import trainlog
 from launcher.errors import ExecutorError
 from launcher.executors import environment, gpus, supervisor
+from launcher.executors.place import Place
 from launcher.executors.validity import check, is_name
 from launcher.ports import Cause, Job, Outcome, Phase
 
@@ -36,8 +37,9 @@ class LocalExecutor:
 
     Jobs are found again through `sweep_dir`. A cancelled job gets SIGTERM, and SIGKILL after
     `grace_seconds`. `threads_per_trial` limits the numeric libraries. Where several of `parallel`
-    trials run beside several GPUs, each is given its own. A secret travels through a pipe to the
-    supervisor and exists nowhere but in the trial's own environment.
+    trials run beside several GPUs, each is given its own. With a `place` this machine runs that
+    node of each job alone (see `worker`). A secret travels through a pipe to the supervisor and
+    exists nowhere but in the trial's own environment.
     """
 
     def __init__(
@@ -49,12 +51,15 @@ class LocalExecutor:
         price_usd_per_hour: float = 0.0,
         visible_gpus: Sequence[str] = (),
         parallel: int = 1,
+        place: Place | None = None,
     ) -> None:
-        self._jobs = sweep_dir.absolute() / "jobs"
+        self._node = Path(f"node-{place.index}" if place is not None and place.is_worker else "")
+        self._jobs = sweep_dir.absolute() / self._node / "jobs"
         self._threads = threads_per_trial
         self._grace_seconds = grace_seconds
         self._price_usd_per_hour = price_usd_per_hour
         self._gpus, self._parallel = visible_gpus, parallel
+        self._place = place
         self._with_gpus: set[str] | None = None
         """Jobs that may still hold GPUs; None: nobody has looked yet."""
 
@@ -63,7 +68,7 @@ class LocalExecutor:
         check(job)
         if shutil.which("bash") is None:
             raise ExecutorError(f"job {job.name} was not started: there is no bash on this machine")
-        folder = job.run_dir.absolute() / "attempts" / str(job.attempt)
+        folder = job.run_dir.absolute() / "attempts" / str(job.attempt) / self._node
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._index(job.name, folder)
@@ -117,23 +122,8 @@ class LocalExecutor:
                 ) from None
 
     def _start(self, job: Job, folder: Path, alive_fd: int) -> None:
-        """Start the supervisor, which inherits the lock, and wait for its word."""
-        request = json.dumps(self._request(job)).encode()
-        asked = subprocess.run(
-            [*_command(), "start", str(folder), str(alive_fd)],
-            input=request,
-            capture_output=True,
-            pass_fds=(alive_fd,),
-            start_new_session=True,
-            check=False,
-        )
-        try:
-            problem = json.loads(asked.stdout)["problem"]
-        except (ValueError, KeyError, TypeError):
-            if (folder / "started.json").exists():
-                return  # killed between starting the trial and telling us
-            said = asked.stderr.decode(errors="replace").strip().splitlines()
-            problem = f"its supervisor died ({said[-1] if said else 'without a word'})"
+        """Start the attempt. Raises ExecutorError if that fails."""
+        problem = supervised(self._request(job), folder, alive_fd)
         if problem:
             raise ExecutorError(
                 f"job {job.name} was not started: {problem}",
@@ -142,9 +132,11 @@ class LocalExecutor:
 
     def _request(self, job: Job) -> dict[str, Any]:
         """What the supervisor needs to know."""
-        logs = ["train.log", *(f"train.node{node}.log" for node in range(1, job.nodes))]
+        place = self._place or Place(0, job.nodes, "127.0.0.1")
+        here = job.nodes if self._place is None else 1
+        nodes = range(place.index, place.index + here)
         now = datetime.now(tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        threads = None if self._threads is None else max(1, self._threads // job.nodes)
+        threads = None if self._threads is None else max(1, self._threads // here)
         return {
             "name": job.name,
             "workdir": str(job.workdir.absolute()),
@@ -152,7 +144,11 @@ class LocalExecutor:
             "script": job.script,
             "arguments": job.arguments,
             "environment": {"PROTEIN_JOB": job.name, **job.environment},
-            "logs": [str(job.run_dir.absolute() / log) for log in logs],
+            "first_node": place.index,
+            "num_nodes": job.nodes,
+            "master_addr": place.master_addr,
+            "master_port": place.master_port,
+            "logs": [str(job.run_dir.absolute() / trainlog.name(node)) for node in nodes],
             "header": trainlog.header(job.run_id, job.attempt, now),
             "grace_seconds": self._grace_seconds,
             "timeout_seconds": job.timeout_seconds,
@@ -173,7 +169,7 @@ class LocalExecutor:
         known = [read_json(self._jobs / name / "job.json") or {} for name in running]
         taken = [[gpu for node in request.get("gpus") or [] for gpu in node] for request in known]
         own = gpus.shared_out(self._gpus, self._parallel, taken)
-        return gpus.by_node(own, job.nodes)
+        return gpus.by_node(own, job.nodes if self._place is None else 1)
 
     def _outcome(self, name: str) -> Outcome:
         """Where one job stands, from the files of its attempt."""
@@ -236,6 +232,25 @@ class LocalExecutor:
             elif leader == node["identity"] and _living(node["pid"]):
                 groups.append(node["pid"])
         return groups
+
+
+def supervised(request: Mapping[str, Any], folder: Path, alive_fd: int) -> str:
+    """Start a supervisor, which inherits the lock; return what went wrong by its word, or ""."""
+    asked = subprocess.run(
+        [*_command(), "start", str(folder), str(alive_fd)],
+        input=json.dumps(request).encode(),
+        capture_output=True,
+        pass_fds=(alive_fd,),
+        start_new_session=True,
+        check=False,
+    )
+    try:
+        return str(json.loads(asked.stdout)["problem"])
+    except (ValueError, KeyError, TypeError):
+        if (folder / "started.json").exists():
+            return ""  # killed between starting the trial and telling us
+        said = asked.stderr.decode(errors="replace").strip().splitlines()
+        return f"its supervisor died ({said[-1] if said else 'without a word'})"
 
 
 @contextmanager

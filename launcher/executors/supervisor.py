@@ -9,6 +9,7 @@ folder, whose files are each written once, atomically:
     job.json         what was asked for, without secrets
     started.json     processes and start time; from here on the attempt may have run
     cancel           the wish that it ends
+    broken           the exit code of a node on another machine, which ends the others too
     supervisor.log   what went wrong in the supervisor itself
     exit.json        how it ended; from here on nothing of it matters
 
@@ -34,6 +35,7 @@ TICK_SECONDS = 0.2  # how often a cancel file is looked for
 LEFTOVER_SECONDS = 5.0  # what a trial's forgotten children get after its end
 SHUTDOWN_SECONDS = 1.0  # how long after its trial's SIGTERM a supervisor's own may come
 LOCK_TRIES = 50  # a lock is also taken, for an instant, by who looks whether it is held
+ELSEWHERE = -1  # stands for any node on another machine
 GONE_SECONDS = 5.0  # how long a killed group may take to disappear; zombies nobody reaps stay
 
 
@@ -110,7 +112,7 @@ def start_nodes(folder: str, job: dict[str, Any]) -> list[int]:
     if not os.path.isdir(job["workdir"]):
         raise NotADirectoryError(20, "The working folder does not exist", job["workdir"])
     logs = [open_log(path, job["header"]) for path in job["logs"]]
-    port = str(free_port())
+    port = str(job["master_port"] or free_port())
     gate, go = os.pipe()
     pids = []
     for node, log in enumerate(logs):
@@ -128,6 +130,7 @@ def start_nodes(folder: str, job: dict[str, Any]) -> list[int]:
             "supervisor": os.getpid(),
             "nodes": [{"pid": pid, "identity": identity(pid)} for pid in pids],
             "started_at": time.time(),
+            "master_addr": job["master_addr"],
             "master_port": int(port),
         }
         write_json(folder, "started.json", started)
@@ -170,9 +173,9 @@ def become_node(node: int, port: str, job: dict[str, Any], gate: int, log: int) 
             os.dup2(fd, target)
         os.chdir(job["workdir"])
         place = {
-            "NODE_INDEX": str(node),
-            "NUM_NODES": str(len(job["logs"])),
-            "MASTER_ADDR": "127.0.0.1",
+            "NODE_INDEX": str(job["first_node"] + node),
+            "NUM_NODES": str(job["num_nodes"]),
+            "MASTER_ADDR": job["master_addr"],
             "MASTER_PORT": port,
         }
         if job.get("gpus"):
@@ -226,13 +229,13 @@ def watch_signals() -> int:
 def wait_for(pids: list[int], folder: str, job: dict[str, Any], wake: int) -> dict[str, Any]:
     """Stay until every node has ended, ending them when asked. Returns what exit.json says."""
     running, groups = dict(enumerate(pids)), set(pids)
-    codes: dict[int, int] = {}
+    codes: dict[int, int] = {}  # by node, in the order of their ends
     limit = job["timeout_seconds"]
     timeout_at = float("inf") if limit is None else time.monotonic() + limit
     signals, reason, kill_at = b"", "", float("inf")
     while running:
         signals = pause(wake)
-        codes |= reap(running)
+        codes |= reap(running) | broken(folder)
         # An empty group is forgotten at once: its number may become someone else's.
         groups = {group for group in groups if group in running.values() or group_exists(group)}
         if running and not reason:
@@ -282,6 +285,15 @@ def reason_to_end(folder: str, signals: bytes, codes: dict[int, int], late: bool
     if late:
         return "timeout"
     return "failure" if any(codes.values()) else ""
+
+
+def broken(folder: str) -> dict[int, int]:
+    """The exit code of a node on another machine, where one has failed."""
+    try:
+        with open(os.path.join(folder, "broken"), encoding="ascii") as file:
+            return {ELSEWHERE: int(file.read())}
+    except (FileNotFoundError, ValueError):
+        return {}
 
 
 def pause(wake: int) -> bytes:

@@ -26,7 +26,7 @@ LAUNCHER_LAYERS = [
     {"objectives", "workdir"},
     {"budget", "edits", "optimizer", "enqueueing", "jobs", "views", "standing", "wandb.sweep_run"},
     {"policy", "judging", "clouds", "reading", "restore", "snapshot"},
-    {"pages.status", "pages.wording", "notify"},
+    {"pages.status", "pages.wording", "nodes", "notify"},
     {"coordinator", "pages.picture", "pages.figures", "pages.plan"},
     {"pages.table", "pages.report", "sweep"},
     {"pages.summary", "health"},
