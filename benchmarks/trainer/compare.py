@@ -3,26 +3,24 @@
 CPU seconds of the training loop alone, without imports: on a shared machine the clock on the wall
 says more about the neighbours. "Solved": the last 100 training episodes return 475 on average.
 
-    pip install stable-baselines3      # in an environment of its own, beside this package
-    OMP_NUM_THREADS=1 python benchmarks/trainer/compare.py --seeds 3 --cleanrl /other/bin/python
+    python -m benchmarks.trainer.compare --seeds 3
 
-CleanRL 1.2.0 is the `cleanrl/ppo.py` of its own package, in an environment of its own with
-gym 0.23.1 and NumPy 1.26 (`pip install --no-deps --ignore-requires-python cleanrl`), and the same
-torch as the others. "cleanrl" and "zoo" are the settings of CleanRL's ppo.py and of the RL Zoo for
-CartPole-v1, which "ours" steps in Gymnasium's environment and "ours, NumPy" in its own; "demo" is
-this trainer as it is meant to be used; "grid" is a maze of many environments stepped together,
-the same for both.
+needs an environment that has this package and stable-baselines3. CleanRL is compared too where it
+is installed: the `cleanrl/ppo.py` of its package 1.2.0, which wants gym 0.23.1 and NumPy 1.26
+(`pip install --no-deps --ignore-requires-python cleanrl`).
+
+"cleanrl" and "zoo" are the settings of CleanRL's ppo.py and of the RL Zoo for CartPole-v1, which
+"ours" steps in Gymnasium's environment and "ours, NumPy" in its own; "demo" is this trainer as it
+is meant to be used; "grid" is the maze of the cognitive suite, 64 stepped together, for both.
 """
 
 import argparse
 import contextlib
 import io
 import itertools
-import json
 import os
 import runpy
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -208,8 +206,11 @@ def run_cleanrl(s: dict[str, Any], seed: int) -> dict[str, Any]:
         "update-epochs": s["epochs"], "ent-coef": s["entropy"], "cuda": False,
     }  # fmt: skip
     sys.argv = [spec.origin, *itertools.chain(*((f"--{k}", str(v)) for k, v in arguments.items()))]
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(Watch()):
-        os.chdir(folder)  # its logs
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.chdir(folder),  # for its logs
+        contextlib.redirect_stdout(Watch()),
+    ):
         watch = Stopwatch()
         runpy.run_path(spec.origin, run_name="__main__")
     return watch.result(s["steps"] // size * size)
@@ -260,6 +261,8 @@ def ratios(measured: Results) -> str:
     pairs += [(("demo", "ours, NumPy"), usual) for usual in ("cleanrl", "zoo")]
     for (settings, trainer), other in pairs:
         peers = [v for row, v in speeds.items() if row[0] == other and "ours" not in row[1]]
+        if not peers or (settings, trainer) not in speeds:
+            continue
         best = [max(each) for each in zip(*peers, strict=True)]
         each = [o / b for o, b in zip(speeds[settings, trainer], best, strict=True)]
         told = "; ".join(f"{r:.1f}" for r in each)
@@ -271,32 +274,26 @@ def ratios(measured: Results) -> str:
 
 
 def main() -> None:
-    """Each run in its own process, trainers in turn; then the tables."""
+    """All in one process, so that they meet the same machine; trainers in turn; then the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, help="per run, instead of each setting's own")
-    parser.add_argument("--cleanrl", metavar="PYTHON", help="of an environment that has CleanRL")
-    parser.add_argument("--only", nargs=3, metavar=("SETTINGS", "TRAINER", "SEED"))
+    parser.add_argument("--trainers", nargs="+", default=list(RUNS), choices=list(RUNS))
     options = parser.parse_args()
-    if options.only:
-        settings, trainer, seed = options.only
-        import torch
-        import torch._dynamo  # torch.optim imports it: seconds that are nobody's training
+    os.environ["OMP_NUM_THREADS"] = "1"
+    import torch
+    import torch._dynamo  # torch.optim imports it: seconds that are nobody's training
 
-        torch.set_num_threads(1)
-        s = SETTINGS[settings] | ({"steps": options.steps} if options.steps else {})
-        print(json.dumps(RUNS[trainer](s, int(seed))))
-        return
-    rows = [row for row in TABLE if options.cleanrl or row[1] != "CleanRL"]
-    measured: Results = {row: [] for row in rows}
+    torch.set_num_threads(1)
+    runs = {name: RUNS[name] for name in options.trainers}
+    if not find_spec("cleanrl"):
+        runs.pop("CleanRL", None)
+    measured: Results = {row: [] for row in TABLE if row[1] in runs}
     for seed in range(1, options.seeds + 1):
-        for row, results in measured.items():
-            python = options.cleanrl if row[1] == "CleanRL" else sys.executable
-            command = [python, __file__, "--only", *row, str(seed)]
-            command += ["--steps", str(options.steps)] if options.steps else []
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            results.append(json.loads(done.stdout.splitlines()[-1]))
-            print(seed, *row, results[-1], file=sys.stderr)
+        for (settings, trainer), results in measured.items():
+            chosen = SETTINGS[settings] | ({"steps": options.steps} if options.steps else {})
+            results.append(runs[trainer](chosen, seed))
+            print(seed, settings, trainer, results[-1], file=sys.stderr, flush=True)
     print(table(measured), ratios(measured), sep="\n\n")
 
 
