@@ -1,18 +1,21 @@
-"""The optimizer is not worse than it was when these figures were recorded (2026-11-22).
+"""The optimizer is not worse than it was when these figures were recorded (2026-11-23).
 
-`python -m benchmarks.optimizer guard` prints them: regret after 25 trials as a share of that of
-random search, over all families of problems. Half a tenth to a tenth is chance.
+Regret after 25 trials as a share of that of random search, over all families of problems, the mean
+of three draws of the optimizer seed. `python -m benchmarks.optimizer guard --draws 6` gave 0.35 to
+0.47 with one worker and 0.59 to 0.70 with eight, deviations 0.05: chance is three standard errors
+of the mean of three.
 """
 
 import pytest
 
 guard = pytest.importorskip("benchmarks.optimizer.guard", reason="not in an installed package")
 
-RECORDED = {1: 0.51, 8: 0.82}
-CHANCE = 0.10
+RECORDED = {1: 0.414, 8: 0.656}
+CHANCE = 0.085
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 8])
 def test_the_optimizer_is_as_good_as_recorded(workers: int) -> None:
-    assert guard.ratio_to_random(workers) <= RECORDED[workers] + CHANCE
+    shares = [guard.ratio_to_random(workers, draw=draw) for draw in range(3)]
+    assert sum(shares) / len(shares) <= RECORDED[workers] + CHANCE
