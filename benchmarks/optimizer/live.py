@@ -156,10 +156,10 @@ def _problem(name: str, data: str, seed: int, space: Any, build: Any, ends: Any)
     return Problem(f"live-{name}", "live", space, truth, best, typical, draw=draw)
 
 
-ENDS = {  # best and median test score of random trainings, over seeds 0 to 9; scikit-learn 1.9.1
-    "network": (0.955, 0.13),
-    "vectors": (0.975, 0.31),
-    "trees": (0.470, 0.13),
+ENDS = {  # the best test score seen in any sweep, the median of random trainings; scikit-learn 1.9.1
+    "network": (0.965, 0.13),
+    "vectors": (0.980, 0.31),
+    "trees": (0.500, 0.13),
 }
 PLAN: dict[str, tuple[str, dict[str, Any], Callable[[Params, int], tuple[Any, float]]]] = {
     "network": ("digits", NETWORK, network),
