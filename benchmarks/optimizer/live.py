@@ -156,7 +156,7 @@ def _problem(name: str, data: str, seed: int, space: Any, build: Any, ends: Any)
     return Problem(f"live-{name}", "live", space, truth, best, typical, draw=draw)
 
 
-ENDS = {  # the best test score seen in any sweep, the median of random trainings; scikit-learn 1.9.1
+ENDS = {  # best test score seen in any sweep, median of random trainings; scikit-learn 1.9.1
     "network": (0.965, 0.13),
     "vectors": (0.980, 0.31),
     "trees": (0.500, 0.13),
