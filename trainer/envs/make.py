@@ -18,6 +18,7 @@ from trainer.envs.cognitive import CognitiveTask, Maze
 from trainer.envs.gymnasium_env import GymnasiumEnv
 from trainer.envs.mixture import Mixture
 from trainer.envs.pong import Pong
+from trainer.envs.ram import make_ram
 from trainer.envs.swingup import SwingUp
 from trainer.envs.workers import Workers
 from trainer.errors import ConfigError
@@ -100,6 +101,8 @@ def registered(config: EnvConfig, share: Share) -> VectorEnv:
             f"env.name: there is no environment {config.name!r}",
             hint=f"did you mean {' or '.join(close)}?" if close else f"ours: {', '.join(OURS)}",
         ) from error
+    if namespace == "ale" and "ram" in config.kwargs:
+        return GymnasiumEnv.of(partial(make_ram, config.name, **config.kwargs), share)
     if namespace == "ale" and config.kwargs.get("obs_type") != "ram":
         return atari(config, share)
     return GymnasiumEnv.of(partial(gymnasium.make, config.name, **config.kwargs), share)

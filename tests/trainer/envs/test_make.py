@@ -13,6 +13,7 @@ from trainer.errors import ConfigError
 SHARE = Share(0, 2, 2)
 HERE = "tests.trainer.countdown"
 ZERO = np.zeros(2, dtype=int)
+BYTES = [49, 54, 51, 50]  # Pong's ball, across and down, and the paddles
 
 
 def failure(**fields):
@@ -52,6 +53,30 @@ def test_pong_shows_pixels_or_its_memory(kwargs, shape):
     env = make_env(EnvConfig(name="ALE/Pong-v5", kwargs=kwargs), SHARE)
     assert env.reset(0).shape == (2, *shape)
     assert env.step(ZERO).observation.dtype == np.uint8
+
+
+def test_chosen_bytes_of_a_games_memory_come_with_their_changes():
+    pytest.importorskip("ale_py")
+    whole, chosen = (
+        make_env(EnvConfig(name="ALE/Pong-v5", kwargs=kwargs), SHARE)
+        for kwargs in ({"obs_type": "ram"}, {"obs_type": "ram", "ram": BYTES})
+    )
+    before, first = whole.reset(0)[:, BYTES], chosen.reset(0)
+    np.testing.assert_allclose(first[:, :4] * 255, before, rtol=1e-6)
+    assert not first[:, 4:].any()
+    for _ in range(40):
+        now, seen = (env.step(ZERO).observation for env in (whole, chosen))
+        change = (now[:, BYTES].astype(int) - before + 128) % 256 - 128
+        np.testing.assert_allclose(seen * 255, np.hstack([now[:, BYTES], change]), atol=1e-4)
+        assert all(chosen.observation_space.contains(row) for row in seen)
+        before = now[:, BYTES]
+    assert change.any()
+
+
+@pytest.mark.parametrize("ram", [[], [128], [-1], [1.0], ["ball"], [[49]], 49])
+def test_bytes_that_no_memory_has_are_refused(ram):
+    pytest.importorskip("ale_py")
+    assert "from 0 to 127" in failure(name="ALE/Pong-v5", kwargs={"ram": ram})
 
 
 def test_a_difficulty_for_an_environment_without_one_is_refused():
