@@ -165,10 +165,21 @@ COLOURS = {"protein": "#c2410c", "random": "#475569"}
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 720, 400, 60, 50, 30
 
 
+def round_numbers(low: float, high: float) -> list[float]:
+    """Four to ten multiples of 1, 2 or 5 times a power of ten, from `low` to `high`."""
+    power = 10.0 ** math.floor(math.log10((high - low) / 4))
+    step = max(power * n for n in (1, 2, 5) if power * n <= (high - low) / 4)
+    return [step * n for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
 def picture(found: Mapping[str, Sequence[Curve]], title: str) -> str:
-    """Mean best score over cost as SVG, with the range of the sweeps behind each line."""
+    """Mean best score over cost as SVG, with the range of the sweeps behind each line.
+
+    Lines begin where each sweep has a score, and end where the first has spent what it cost.
+    """
+    begin = max(curve.seconds[0] for each in found.values() for curve in each)
     end = min(curve.seconds[-1] for each in found.values() for curve in each)
-    grid = [end * n / 300 for n in range(301)]
+    grid = [begin + (end - begin) * n / 300 for n in range(301)]
     values = {m: [[c.at(x) for c in each] for x in grid] for m, each in found.items()}
     high = max(max(row) for rows in values.values() for row in rows)
     low = min(0.0, min(min(row) for rows in values.values() for row in rows))
@@ -194,16 +205,18 @@ def picture(found: Mapping[str, Sequence[Curve]], title: str) -> str:
             f'transform="rotate(-90 16 {HEIGHT / 2})">best reward so far</text>'
         ),
     ]
-    for n in range(5):
-        x, y = place(end * n / 4, low + (high - low) * n / 4).split(",")
+    for value in round_numbers(low, high):
+        y = place(0, value).partition(",")[2]
         parts += [
             f'<line x1="{LEFT}" x2="{WIDTH - 20}" y1="{y}" y2="{y}" stroke="#e2e8f0"/>',
             (
                 f'<text x="{LEFT - 8}" y="{y}" text-anchor="end" dominant-baseline="middle">'
-                f"{low + (high - low) * n / 4:.0f}</text>"
+                f"{value:g}</text>"
             ),
-            f'<text x="{x}" y="{HEIGHT - 32}" text-anchor="middle">{end * n / 4:.0f}</text>',
         ]
+    for value in round_numbers(0, end):
+        x = place(value, low).partition(",")[0]
+        parts.append(f'<text x="{x}" y="{HEIGHT - 32}" text-anchor="middle">{value:g}</text>')
     for n, (method, rows) in enumerate(values.items()):
         upper = [place(x, max(row)) for x, row in zip(grid, rows, strict=True)]
         lower = [place(x, min(row)) for x, row in zip(grid, rows, strict=True)]
