@@ -5,8 +5,9 @@
 Brings up a Slurm of two nodes with SkyPilot's API server on this machine (root on Debian), and
 launches two sweeps for each way, of trials that do nothing: three, one after the other, and
 `--at-once` of them all at once, each of which may be a cluster of its own. Prints a table in
-Markdown. Times are those of the trials' own programs; CPU and memory those of all processes of the
-API server (PSS, at its most), of the coordinator, and of the nodes.
+Markdown, and what each sweep gave as soon as it is over. Times are those of the trials' own
+programs; CPU and memory those of all processes of the API server (PSS, at its most), of the
+coordinator, and of the nodes.
 
 Unlike the tests' site, this one looks at managed jobs as seldom as SkyPilot does by itself; it has
 one process of the jobs controller.
@@ -16,6 +17,7 @@ import argparse
 import os
 import resource
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -140,7 +142,9 @@ def measure(site: Slurm, name: str, mode: str, *, trials: int, parallel: int) ->
     times = map(float, (sweep.evidence / "times").read_text().split())
     spent = Spent(after.server - before.server, after.nodes - before.nodes, max(memory))
     own_seconds = used.ru_utime + used.ru_stime - own.ru_utime - own.ru_stime
-    return Measured(sorted(t - launched_at for t in times), gone_at, spent, own_seconds)
+    measured = Measured(sorted(t - launched_at for t in times), gone_at, spent, own_seconds)
+    print(f"{name}, load {os.getloadavg()[0]:.1f}: {measured}", file=sys.stderr, flush=True)
+    return measured
 
 
 def row(site: Slurm, mode: str, at_once: int) -> list[str]:
