@@ -181,6 +181,7 @@ def test_four_ranks_give_what_one_gives(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # twelve starts of Python and torch
 def test_a_run_that_is_killed_ten_times_ends_as_an_undisturbed_one(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     settings = ("trainer.total_timesteps=6400", "checkpoint.interval_seconds=0")
