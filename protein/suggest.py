@@ -2,6 +2,7 @@
 """From what is known to what should be tried: the optimizer as one pure function."""
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import is_
@@ -30,7 +31,8 @@ Constraint = Callable[[Mapping[str, Value]], bool]
 _MODEL_NEEDS = 2  # successes before a model says more than a space-filling design
 _LAST = 0.1  # share of trials that look for the best only
 _FILLING = 0.5  # share of trials that fill the space while the model does not know where to look
-_LITTLE = np.log(1e-3)  # improvement, in deviations of the scores, that is not worth a trial
+_LITTLE = 1e-3  # improvement, in deviations of the scores, that is not worth a trial
+_IN_NOISE = 0.3  # nor is one of so many deviations of the noise: many repeats would have to show it
 
 
 @dataclass(slots=True)
@@ -168,7 +170,8 @@ def _suggest(
     is_blind, most = surrogates.skill < 0.0 and fills(), -np.inf
     if not is_blind:
         row, most = search(encoding, surrogates, waiting, memo.tried, allowed, rng, left.cost)
-    if is_blind or (most < _LITTLE and fills()):
+    little = max(_LITTLE, _IN_NOISE * surrogates.score.noise**0.5)
+    if is_blind or (most < math.log(little) and fills()):
         cheap = affordable(likely, encoding, surrogates.log_cost, waiting, left.cost)
         row = initial_row(plain, taken, allowed, rng, cheap)
     if not allowed(row[None])[0]:

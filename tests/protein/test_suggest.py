@@ -230,10 +230,22 @@ def test_a_search_with_nothing_more_to_gain_fills_the_space_every_other_time() -
     space = Space.from_dict({"x": {"min": 0.0, "max": 1.0}, "y": {"min": 0.0, "max": 1.0}})
     told = [{"x": x / 6, "y": y / 6} for x in range(7) for y in range(7)]
     observed = [Observation(p, -((p["x"] - 0.5) ** 2) - (p["y"] - 0.5) ** 2) for p in told]
+    assert 3 < _fillings(space, observed) < 17
+
+
+def test_a_noisy_corner_is_not_all_that_is_tried() -> None:
+    space = Space.from_dict({"x": {"min": 0.0, "max": 1.0}, "y": {"min": 0.0, "max": 1.0}})
+    rng = np.random.default_rng(0)
+    corner = [Observation({"x": 1.0, "y": 1.0}, float(rng.normal(240, 40))) for _ in range(30)]
+    start = [Observation({"x": x / 4, "y": 0.5}, 50.0 + 40 * x) for x in range(4)]
+    assert 3 < _fillings(space, [*start, *corner]) < 17
+
+
+def _fillings(space: Space, observed: list[Observation]) -> int:
+    """How many of 20 suggestions fill the space."""
     last = Budget(trials=1)  # the last trial never fills
-    alike = [
+    return sum(
         suggest(space, MAXIMIZE, observed, [], seed).params
-        == suggest(space, MAXIMIZE, observed, [], seed, left=last).params
+        != suggest(space, MAXIMIZE, observed, [], seed, left=last).params
         for seed in range(20)
-    ]
-    assert 3 < sum(alike) < 17
+    )
