@@ -93,10 +93,9 @@ def _score_at_the_end(
     """Return the score of a success, or what a trial that was stopped early had come to."""
     if failure is None:
         return score
-    rule = config.sweep.early_stopping
-    if failure is not Failure.STOPPED_EARLY or rule is None or result is None:
+    if failure is not Failure.STOPPED_EARLY or result is None:
         return None
-    reached = result.metrics.get(rule.metric or config.sweep.metric)
+    reached = result.metrics.get(config.sweep.metric)
     return reached if reached is not None and math.isfinite(reached) else None
 
 

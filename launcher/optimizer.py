@@ -149,11 +149,13 @@ def observation(trial: Trial) -> Observation | None:
     Its `suggestion_id` is the trial's number.
     """
     number = str(trial.number)
-    is_stopped = trial.state is TrialState.STOPPED
-    if trial.state is TrialState.SUCCEEDED or (is_stopped and trial.score is not None):
+    is_stopped, score = trial.state is TrialState.STOPPED, trial.score
+    if is_stopped and score is None and trial.curve:
+        score = trial.curve[-1][1]  # of another metric: what counts is what the curve lets expect
+    if trial.state is TrialState.SUCCEEDED or (is_stopped and score is not None):
         return Observation(
             trial.params,
-            trial.score,
+            score,
             trial.cost_seconds,
             suggestion_id=number,
             curve=trial.curve,

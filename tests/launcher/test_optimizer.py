@@ -1,10 +1,13 @@
+import msgspec
 import pytest
 
-from launcher.events import AttemptEnded, Failure, SweepEdited
+from launcher.events import AttemptCancelling, AttemptEnded, Failure, SweepEdited
+from launcher.judging import judge
 from launcher.optimizer import Optimizer, observation, recommendation
+from launcher.ports import Outcome, Phase, Result
 from launcher.state import TrialState
 from protein import Budget
-from tests.launcher.builders import a_config
+from tests.launcher.builders import START, a_config
 from tests.launcher.story import Story
 
 TWO = {"second_objective": {"metric": "latency", "goal": "minimize"}}
@@ -40,6 +43,23 @@ def test_a_stopped_trial_teaches_its_curve() -> None:
     taught = observation(trial)
     assert taught is not None
     assert (taught.curve, taught.is_stopped, taught.score) == (curve, True, 0.3)
+
+
+def test_a_trial_stopped_by_another_metric_has_no_score_and_still_teaches() -> None:
+    rule = {"method": "median", "metric": "loss", "resource": "step", "grace": 1}
+    config = a_config(sweep={"early_stopping": rule})
+    story = Story(config).start()
+    killed = Outcome(Phase.KILLED, started_at=START, ended_at=START + 60.0)
+    asked = AttemptCancelling(1, 1, Failure.STOPPED_EARLY)
+    stopping = story.record(asked).state.trials[1]
+    assert stopping.attempt is not None
+    result = Result({"loss": 3.5})
+    ended = judge(config, stopping, stopping.attempt, killed, result, [], START + 60.0)
+    assert ended.score is None
+    story.record(msgspec.structs.replace(ended, curve=((1.0, 4.0), (2.0, 3.5))))
+    taught = observation(story.state.trials[1])
+    assert taught is not None
+    assert (taught.is_stopped, taught.curve[-1]) == (True, (2.0, 3.5))
 
 
 def test_two_objectives_are_still_known_after_an_edit() -> None:
