@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 from launcher.config import SweepConfig
-from launcher.state import Attempt, State
+from launcher.state import Attempt, State, Trial
 
 TEARDOWN_SECONDS = 120.0
 """From the decision to end a job until its machine is gone: one poll, 30 s of grace, the kill."""
@@ -45,6 +45,11 @@ def attempt_spend_usd(state: State, attempt: Attempt, now: float) -> float:
     longest = math.inf if timeout is None else timeout + TEARDOWN_SECONDS
     held = min(max(0.0, now - attempt.started_at), longest) + _warm_up_seconds(attempt)
     return float(held / 3600 * attempt.price_usd_per_hour)
+
+
+def trial_spend_usd(state: State, trial: Trial, now: float) -> float:
+    """Return what all attempts of a trial have cost until now."""
+    return sum([attempt_spend_usd(state, attempt, now) for attempt in trial.attempts])
 
 
 def _warm_up_seconds(attempt: Attempt) -> float:

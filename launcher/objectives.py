@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from launcher.state import Trial, TrialState
 from launcher.sweepfile.schema import SweepSection
+from protein.pareto import unbeaten
 
 RHO = 0.05
 MARGIN = 0.1
@@ -38,17 +39,6 @@ def front(sweep: SweepSection, trials: Sequence[Trial]) -> list[Trial]:
     """
     known = [(scores, trial) for trial in trials if (scores := both(sweep, trial)) is not None]
     return [known[index][1] for index in unbeaten([scores for scores, _ in known])]
-
-
-def unbeaten(scores: Sequence[tuple[float, float]]) -> list[int]:
-    """Return the indices of the front of pairs, better is higher, the best first one first."""
-    kept: list[int] = []
-    highest = -float("inf")
-    for index in sorted(range(len(scores)), key=lambda i: (-scores[i][0], -scores[i][1], i)):
-        if scores[index][1] > highest:
-            kept.append(index)
-            highest = scores[index][1]
-    return kept
 
 
 def contributions(scores: Sequence[tuple[float, float]]) -> list[float]:

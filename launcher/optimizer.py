@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from launcher.config import SweepConfig
 from launcher.edits import project
 from launcher.errors import ProteinSkyError
-from launcher.objectives import both, contributions, scalarised, unbeaten
+from launcher.objectives import both, contributions, scalarised
 from launcher.state import State, Trial, TrialState
 from launcher.sweepfile.constraints import Constraint, all_hold, parse
 from protein.observation import Observation, Suggestion
+from protein.pareto import unbeaten
 from protein.settings import Budget, Settings
 from protein.space import Space
 

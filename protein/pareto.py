@@ -1,7 +1,7 @@
 """The best scores for their costs."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from protein.observation import Observation
@@ -21,14 +21,23 @@ def pareto_front(observations: Iterable[Observation], goal: Goal) -> tuple[Obser
     observation without a known cost is taken as dearer than all others: it stays only when its
     score beats them all.
     """
-    front: list[Observation] = []
-    for observation in sorted(
-        (o for o in observations if o.succeeded),
-        key=lambda o: (_cost(o), -_score(o, goal)),
-    ):
-        if not front or _score(observation, goal) > _score(front[-1], goal):
-            front.append(observation)
-    return tuple(front)
+    known = [o for o in observations if o.succeeded]
+    front = unbeaten([(_score(o, goal), -_cost(o)) for o in known])
+    return tuple([known[index] for index in reversed(front)])
+
+
+def unbeaten(scores: Sequence[tuple[float, float]]) -> list[int]:
+    """Give the indices of the front of pairs, better is higher, the best first one first.
+
+    Of equal pairs the earliest is kept.
+    """
+    kept: list[int] = []
+    highest = -math.inf
+    for _, less, index in sorted([(-a, -b, index) for index, (a, b) in enumerate(scores)]):
+        if -less > highest or not kept:
+            kept.append(index)
+            highest = -less
+    return kept
 
 
 def best(observations: Iterable[Observation], goal: Goal) -> Observation | None:

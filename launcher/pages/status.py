@@ -15,8 +15,7 @@ from launcher.config import SweepConfig
 from launcher.events import Failure, Origin
 from launcher.policy import parallelism
 from launcher.state import Attempt, Mode, State, Trial, TrialState
-from protein.observation import Observation
-from protein.pareto import Goal, pareto_front
+from protein.pareto import Goal, sign, unbeaten
 from protein.space import Space
 
 SCHEMA_VERSION = 1
@@ -104,7 +103,7 @@ def _tuned(config: SweepConfig) -> dict[str, Any]:
 
 def _trial(state: State, trial: Trial, typical: float | None, now: float) -> dict[str, Any]:
     attempt = trial.attempt
-    spent = sum([budget.attempt_spend_usd(state, a, now) for a in trial.attempts])
+    spent = budget.trial_spend_usd(state, trial, now)
     return {
         "number": trial.number,
         "run_id": trial.run_id,
@@ -185,13 +184,14 @@ def _trial_eta_seconds(attempt: Attempt | None, typical: float | None, now: floa
 
 def _front(trials: list[Trial], goal: Goal) -> list[dict[str, Any]]:
     """Return the trials that none other beats at the same or a lower cost, ordered by cost."""
-    succeeded = {t.run_id: t for t in trials if t.state is TrialState.SUCCEEDED}
-    observations = [
-        Observation(t.params, t.score, t.cost_seconds, suggestion_id=run_id)
-        for run_id, t in succeeded.items()
-    ]
-    front = pareto_front(observations, goal)
-    return [_point(succeeded[o.suggestion_id]) for o in front if o.suggestion_id is not None]
+    factor = sign(goal)
+    points, succeeded = [], []
+    for trial in trials:
+        if trial.state is TrialState.SUCCEEDED and (score := _finite(trial.score)) is not None:
+            cost = math.inf if trial.cost_seconds is None else trial.cost_seconds
+            points.append((factor * score, -cost))
+            succeeded.append(trial)
+    return [_point(succeeded[index]) for index in reversed(unbeaten(points))]
 
 
 def _point(trial: Trial) -> dict[str, Any]:
@@ -274,8 +274,7 @@ def _forecast_usd(
     if per_trial is None:
         return None
     open_usd = sum(
-        max(per_trial, sum(budget.attempt_spend_usd(state, a, now) for a in trial.attempts))
-        for trial in state.open_trials
+        max(per_trial, budget.trial_spend_usd(state, trial, now)) for trial in state.open_trials
     )
     rest = _total(config, state) - len(state.trials)
     forecast = over_usd + open_usd + rest * per_trial
