@@ -10,8 +10,9 @@ import torch
 from trainer.config import Config
 from trainer.envs import make_env
 from trainer.envs.base import Array, Share
+from trainer.envs.gymnasium_env import GymnasiumEnv
 from trainer.envs.make import import_path
-from trainer.errors import TrainerError
+from trainer.errors import InterruptedRunError, TrainerError
 from trainer.policy import Policy
 
 EVALUATION_SEED = 1_000_003  # added to the run's seed: not the episodes that it trained on
@@ -51,9 +52,14 @@ class Evaluation:
         }
 
 
-def score(policy: Policy, config: Config, *, device: torch.device) -> dict[str, float]:
-    """The evaluation's metrics, and those of the user's own function where there is one."""
-    evaluation = evaluate(policy, config, device=device)
+def score(
+    policy: Policy, config: Config, *, device: torch.device, stop: Callable[[], str]
+) -> dict[str, float]:
+    """The evaluation's metrics, and those of the user's own function where there is one.
+
+    Raises InterruptedRunError where `stop` names a signal before the last episode is over.
+    """
+    evaluation = evaluate(policy, config, device=device, stop=stop)
     metrics = evaluation.metrics()
     if config.evaluation.metrics:
         compute = import_path(config.evaluation.metrics, key="evaluation.metrics")
@@ -71,16 +77,22 @@ def custom(compute: Callable[..., Any], policy: Policy, evaluation: Evaluation) 
 
 
 @torch.inference_mode()
-def evaluate(policy: Policy, config: Config, *, device: torch.device) -> Evaluation:
+def evaluate(
+    policy: Policy, config: Config, *, device: torch.device, stop: Callable[[], str]
+) -> Evaluation:
     """Plays the first episode of each of `num_episodes` environments: no bias to short ones."""
     count = config.evaluation.num_episodes
     env = make_env(config.env, Share(0, count, count))
+    if isinstance(env, GymnasiumEnv):
+        env.play_once()
     generator = torch.Generator().manual_seed(config.seed + EVALUATION_SEED)
     observation = env.reset(config.seed + EVALUATION_SEED)
     memory, starts = policy.initial_memory(count), torch.zeros((1, count), device=device)
     returns, lengths = np.zeros(count), np.zeros(count)
     playing = np.ones(count, dtype=bool)
     while playing.any():
+        if signal := stop():
+            raise InterruptedRunError(f"{signal} while the policy was scored")
         seen = torch.from_numpy(observation).to(device).unsqueeze(0)
         features, memory = policy.features(seen, memory=memory, starts=starts)
         noise = policy.distribution.noise((count,), generator).to(device)

@@ -46,7 +46,8 @@ def train(config: Config, around: Surroundings) -> dict[str, float]:
     """Trains and scores a policy, from its newest checkpoint where there is one.
 
     Returns the final metrics; the score only on rank 0. Raises DivergedError where the loss is not
-    a number, InterruptedRunError where a signal came, after a checkpoint.
+    a number, InterruptedRunError where a signal came, after a checkpoint: that of all the training
+    where the signal came while the policy was scored.
     """
     device, ranks = around.device, around.ranks
     cfg = config.trainer
@@ -112,6 +113,7 @@ def train(config: Config, around: Surroundings) -> dict[str, float]:
     memory = policy.initial_memory(N)
     episode_return, episode_length = np.zeros(N), np.zeros(N)
     step = update = 0
+    metrics: dict[str, float] = {}
 
     def state() -> dict[str, Any]:
         own = {
@@ -126,6 +128,7 @@ def train(config: Config, around: Surroundings) -> dict[str, float]:
             "config": as_mapping(config),
             "step": step,
             "update": update,
+            "metrics": metrics,
             "weights": weights.data,
             "optimizer": optimizer.state(),
             "noise": noise_generator.get_state(),
@@ -139,7 +142,7 @@ def train(config: Config, around: Surroundings) -> dict[str, float]:
     saved = ranks.from_first(around.checkpoints.load() if ranks.place.rank == 0 else None)
     if saved is not None:
         check_same(saved["config"], as_mapping(config), around.checkpoints.folder)
-        step, update = saved["step"], saved["update"]
+        step, update, metrics = saved["step"], saved["update"], saved["metrics"]
         weights.data.copy_(saved["weights"])
         optimizer.restore(saved["optimizer"])
         noise_generator.set_state(saved["noise"])
@@ -156,7 +159,6 @@ def train(config: Config, around: Surroundings) -> dict[str, float]:
             observation = env.reset(config.seed + step)
         policy.set_normalization(moments)
     first_step, started, saved_at = step, time.perf_counter(), time.perf_counter()
-    metrics: dict[str, float] = {}
 
     while update < layout.updates:
         progress = update / layout.updates
@@ -303,7 +305,7 @@ def train(config: Config, around: Surroundings) -> dict[str, float]:
             raise InterruptedRunError(f"{around.stop() or 'a signal'} after {step:,} steps")
 
     if ranks.place.rank == 0:
-        metrics |= score(policy, config, device=device)
+        metrics |= score(policy, config, device=device, stop=around.stop)
     return {**metrics, "steps": float(step)}
 
 

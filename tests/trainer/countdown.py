@@ -1,5 +1,7 @@
 """A user's environments, as the documentation shows them."""
 
+from pathlib import Path
+
 import gymnasium
 import numpy as np
 
@@ -40,6 +42,22 @@ class Steer(gymnasium.Env):
         assert self.action_space.contains(action.astype(np.float32))
         reward = -float(np.abs(action - [0.5, -0.5]).sum())
         return np.zeros(1, np.float32), reward, True, False, {}
+
+
+class Held(Steer):
+    """Steer, but the episode goes on after that step, without a point, until a file is there."""
+
+    def __init__(self, until):
+        self.until = Path(until)
+
+    def reset(self, *, seed=None, options=None):
+        self.steps = 0
+        return super().reset(seed=seed)
+
+    def step(self, action):
+        self.steps += 1
+        observation, reward, _, _, info = super().step(action)
+        return observation, reward * (self.steps == 1), self.until.exists(), False, info
 
 
 class Pair(gymnasium.Env):

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.training import SMALL, metrics, result
+from tests.trainer.training import SMALL, metrics, result, run_in
 from trainer import parse
 from trainer.__main__ import main
 from trainer.checkpoint import Checkpoints
+from trainer.run import Writer
 
 ROOT = Path(__file__).parents[2]
 
@@ -166,6 +167,35 @@ def test_a_machine_with_two_ranks_starts_them_and_passes_signals_on(tmp_path):
     assert "SIGTERM after" in said
     stopped = Checkpoints(tmp_path / "checkpoints", keep=2).load()
     assert len(stopped["ranks"]) == 2
+
+
+def test_a_run_that_is_stopped_while_it_is_scored_has_only_that_left_to_do(tmp_path, monkeypatch):
+    """The episodes of the scoring end when the file is there: not before the signal."""
+    gate = tmp_path / "gate"
+    settings = ("env.name=tests.trainer.countdown:Held", f"env.kwargs.until={gate}")
+    stopped = start(tmp_path / "stopped", *settings)
+    wait_until(lambda: steps_so_far(tmp_path / "stopped") == 256, stopped)
+    stopped.terminate()
+    code, said = finish(stopped)
+    assert code == 75
+    assert "SIGTERM while the policy was scored" in said
+    assert not (tmp_path / "stopped" / "result.json").exists()
+
+    report = Writer.report
+
+    def report_and_open(writer, step, values):
+        report(writer, step, values)
+        if step == 256:
+            gate.touch()
+
+    monkeypatch.setattr(Writer, "report", report_and_open)
+    assert run_in(tmp_path / "whole", *settings, monkeypatch=monkeypatch) == 0
+    lines = (tmp_path / "stopped" / "metrics.jsonl").read_text()
+    assert run_in(tmp_path / "stopped", *settings, monkeypatch=monkeypatch) == 0
+    assert (tmp_path / "stopped" / "metrics.jsonl").read_text() == lines
+    names = ("reward", "steps", "losses/value_loss")
+    one, other = (result(tmp_path / folder)["metrics"] for folder in ("whole", "stopped"))
+    assert [one[name] for name in names] == [other[name] for name in names]
 
 
 @pytest.mark.slow

@@ -33,6 +33,14 @@ class GymnasiumEnv:
         makers = [lambda: flat(make())] * share.count
         return cls(SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP), share)
 
+    def play_once(self) -> None:
+        """Only the first episode of each environment counts: what follows it may be made up.
+
+        Environments that only step together go on as they did.
+        """
+        if isinstance(self.envs, SyncVectorEnv):
+            self.envs.envs = [OneEpisode(env) for env in self.envs.envs]
+
     def reset(self, seed: int) -> Array:
         """Begins all episodes anew; environment i of all ranks gets its own seed."""
         self.seed = seed
@@ -65,6 +73,34 @@ class GymnasiumEnv:
         observation = self.reset(state["seed"] + 7919 * self.restores)
         self.seed = state["seed"]
         return observation
+
+
+class OneEpisode:
+    """Plays an environment's first episode; then it stands still, without a point."""
+
+    def __init__(self, env: "gymnasium.Env[Any, Any]") -> None:
+        self.env = env
+        self.observation: Any = None
+        self.over = False
+
+    def reset(self, *, seed: int | None = None, **options: Any) -> tuple[Any, dict[str, Any]]:
+        """Begins the episode, but not another."""
+        if self.over:
+            return self.observation, {}
+        self.observation, info = self.env.reset(seed=seed, **options)
+        return self.observation, info
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Steps as long as the episode lasts."""
+        if self.over:
+            return self.observation, 0.0, False, False, {}
+        self.observation, reward, terminated, truncated, info = self.env.step(action)
+        self.over = terminated or truncated
+        return self.observation, float(reward), terminated, truncated, info
+
+    def close(self) -> None:
+        """Closes the environment."""
+        self.env.close()
 
 
 def flat(env: "gymnasium.Env[Any, Any]") -> "gymnasium.Env[Any, Any]":
