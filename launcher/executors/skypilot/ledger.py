@@ -5,9 +5,11 @@ The journal holds what the sweep decided; this holds the ids under which SkyPilo
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from launcher.errors import ExecutorError
 from launcher.executors.validity import is_name
 from launcher.files import write_atomic
 from launcher.ports import Outcome
@@ -55,11 +57,21 @@ class Ledger:
         return self._all().get(name)
 
     def put(self, entry: Entry) -> Entry:
-        """Write an entry down; it counts once it is on disk. Raises OSError."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(self._folder / f"{entry.name}.json", msgspec.json.encode(entry).decode())
+        """Write an entry down; it counts once it is on disk.
+
+        Raises ExecutorError from an OSError where the disk refuses.
+        """
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(self._folder / f"{entry.name}.json", msgspec.json.encode(entry).decode())
+        except OSError as error:
+            raise ExecutorError(f"job {entry.name} cannot be written down: {error}") from error
         self._all()[entry.name] = entry
         return entry
+
+    def change(self, entry: Entry, **changes: Any) -> Entry:
+        """Write an entry down with these changes, as `put` does."""
+        return self.put(msgspec.structs.replace(entry, **changes))
 
     def drop(self, name: str) -> None:
         """Forget a job that never was."""
@@ -78,6 +90,11 @@ class Ledger:
         """Return all jobs that were ever given to a cluster, the earliest first."""
         found = [entry for entry in self._all().values() if entry.cluster == cluster]
         return sorted(found, key=lambda entry: entry.asked_at)
+
+    def beside(self, entry: Entry) -> list[Entry]:
+        """Return the other jobs that were given to a job's cluster and are not over."""
+        there = self.of_cluster(entry.cluster or "")
+        return [e for e in there if e.outcome is None and e.name != entry.name]
 
     def _all(self) -> dict[str, Entry]:
         if self._entries is None:

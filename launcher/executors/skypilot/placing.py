@@ -49,6 +49,11 @@ class Settings:
         """What SkyPilot's names of all that is the sweep's begin with."""
         return PREFIX + self.prefix
 
+    @property
+    def pause_seconds(self) -> float:
+        """How long to sleep between two looks at a short answer that is waited for."""
+        return min(0.2, max(0.002, self.look_seconds))
+
     def worker(self, index: int) -> str:
         """Return the name of a cluster that is used again."""
         return f"{self.cloud_prefix}w{index}"

@@ -90,6 +90,14 @@ class TestContract(ExecutorContract):
     pass
 
 
+def test_a_job_that_writes_nothing_more_is_ended_where_it_runs(cluster: SkyCluster) -> None:
+    job = replace(cluster.job("sleep 600"), stall_seconds=0.4)
+    cluster.executor().submit(job)
+    outcome = cluster.until_over(job.name)
+    assert (outcome.phase, outcome.cause) == (Phase.KILLED, Cause.STALLED)
+    assert not cluster.executor().names("")
+
+
 # --- dying between two steps ---------------------------------------------------------------------
 
 
@@ -130,7 +138,9 @@ def test_an_intent_that_never_became_a_request_is_sent_by_the_next_coordinator(
 ) -> None:
     job, executor = cluster.job("exit 0"), cluster.executor()
     with monkeypatch.context() as patched:
-        patched.setattr(executor, "_start", lambda *_: None)  # killed between intent and request
+        patched.setattr(
+            executor._starting, "_start", lambda *_: None
+        )  # killed between intent and request
         executor.submit(job)
     assert not started(cluster, Launch)
     cluster.executor().submit(job)
@@ -150,7 +160,7 @@ def test_what_skypilot_refuses_to_take_is_not_there_afterwards(cluster: SkyClust
 
 def test_an_intent_that_skypilot_never_heard_of_is_lost_after_a_while(cluster: SkyCluster) -> None:
     job, executor = cluster.job("exit 0"), cluster.executor()
-    executor._start = lambda *_: None  # type: ignore[method-assign]
+    executor._starting._start = lambda *_: None  # type: ignore[method-assign]
     executor.submit(job)
     other = cluster.executor()
     assert other.poll([job.name])[job.name].phase is Phase.PENDING
@@ -185,7 +195,7 @@ def test_of_two_starts_on_one_cluster_the_first_counts(warm: SkyCluster) -> None
     warm.cloud.do(next(iter(warm.cloud.requests.values())))
     entry = executor._ledger.get(job.name)
     assert entry is not None
-    executor._put(entry, request_id="of the second", job_id=2)
+    executor._ledger.change(entry, request_id="of the second", job_id=2)
     assert until_over(executor, job.name).exit_code == 4
     assert warm.starts(job) == 1
 

@@ -109,7 +109,9 @@ def test_after_a_restart_the_place_on_a_lost_cluster_is_not_taken_for_the_new_on
 ) -> None:
     executor = one.executor()
     a_busy_one(one, executor)
-    monkeypatch.setattr(executor, "_start", lambda *_: None)  # killed before the second request
+    monkeypatch.setattr(
+        executor._starting, "_start", lambda *_: None
+    )  # killed before the second request
     one.cloud.lose("ps-a-1")
     until_over(executor, "a-1")
     following = one.executor()
