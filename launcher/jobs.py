@@ -36,6 +36,7 @@ def make_job(
         secrets=secrets_of(config),
         nodes=config.task.num_nodes,
         timeout_seconds=config.execution.timeout_seconds,
+        stall_seconds=config.execution.stall_seconds,
     )
 
 

@@ -22,6 +22,8 @@ class Job:
     string. `secrets` are environment variables that must not be written anywhere.
     `timeout_seconds` is the executor's own last line of defence, for when no coordinator lives to
     end the job: it kills the job then, and says so (`KILLED`, cause `TIMEOUT`).
+    `stall_seconds`: the same for a job that wrote nothing for so long (cause `STALLED`), where the
+    coordinator cannot see its files while it runs; executors whose files it sees leave it to it.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Job:
     secrets: Mapping[str, str] = field(default_factory=dict)
     nodes: int = 1
     timeout_seconds: float | None = None
+    stall_seconds: float | None = None
 
 
 class Phase(StrEnum):
@@ -57,6 +60,7 @@ class Cause(StrEnum):
     NO_CAPACITY = "no_capacity"
     LAUNCH_ERROR = "launch_error"  # it could not be started as asked: credentials, quota, setup
     TIMEOUT = "timeout"
+    STALLED = "stalled"
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -108,6 +108,8 @@ def ended(entry: Entry, job: SkyJob, said: Printed, now: float, turn: float = NE
     lost = replace(known, phase=Phase.LOST)
     if said.is_timeout:
         return replace(known, phase=Phase.KILLED, cause=Cause.TIMEOUT)
+    if said.is_stalled:
+        return replace(known, phase=Phase.KILLED, cause=Cause.STALLED)
     match job.status:
         case Status.SUCCEEDED | Status.FAILED if said.exit_code is not None:
             return replace(known, exit_code=said.exit_code)

@@ -32,6 +32,13 @@ INPUTS = ("params.json", "train_config_overrides.yaml", "wandb/settings", "wandb
 MAX_INPUT_BYTES = 64 * 1024
 MAX_RETURN_BYTES = 8 * 1024 * 1024  # of what a trial leaves, packed
 
+STALL_LOOKS = 20
+"""How often a trial is looked at within the time in which it may write nothing. Looks are counted,
+not seconds: while the whole machine stands still, nobody looks."""
+
+STALLED_EXIT_CODE = 124
+"""As of a trial that has outstayed its time: no jobs controller starts it again."""
+
 PREEMPTED_EXIT_CODE = 75
 """EX_TEMPFAIL: the machine's fault, by agreement with trials."""
 
@@ -65,6 +72,7 @@ class Printed:
     lines: list[str]
     exit_code: int | None = None
     is_timeout: bool = False
+    is_stalled: bool = False
     started_at: float | None = None
     ended_at: float | None = None
     files: bytes = b""
@@ -84,6 +92,7 @@ def run_section(job: Job, *, storage: str | None, is_guarded: bool) -> str:
     again = "exit 0" if is_guarded else ":"
     # Nodes that wait for each other's turns could wait for ever.
     turn = 'exec 9>"$HOME/.protein-sky/turn"; flock 9' if is_guarded and job.nodes == 1 else ":"
+    watch, output, unwatch = _watched(job.stall_seconds) if job.stall_seconds else ("", "", "")
     return f"""\
 set +e
 ps="$HOME/.protein-sky/jobs/{job.name}.${{SKYPILOT_NODE_RANK:-0}}"
@@ -110,11 +119,18 @@ PROTEIN_SKY
 mv "$ps/script" "$ps/run.script"
 began=$(date +%s.%N)
 SECONDS=0
+{watch}
 timeout --kill-after={GRACE_SECONDS} {limit:g} \\
-  bash "$ps/run" {shlex.join(job.arguments)} </dev/null 9>&-
+  bash "$ps/run" {shlex.join(job.arguments)} </dev/null {output} 9>&-
 code=$?
+{unwatch}
 rm -f "$ps/pid"
-[ $code = 0 ] || [ ! -e "$ps/preempted" ] || code={PREEMPTED_EXIT_CODE}
+stalled=false
+if [ $code != 0 ] && [ -e "$ps/preempted" ]; then
+  code={PREEMPTED_EXIT_CODE}
+elif [ $code != 0 ] && [ -e "$ps/stalled" ]; then
+  code={STALLED_EXIT_CODE} stalled=true
+fi
 if [ "$NODE_INDEX" = 0 ]; then
   late=false
   case $code in 124|137) [ {limit:g} != 0 ] && [ $SECONDS -ge {int(limit)} ] && late=true;; esac
@@ -124,11 +140,47 @@ if [ "$NODE_INDEX" = 0 ]; then
     || tar -czf "$ps/out" $(ls result.json metrics.jsonl 2>/dev/null) 2>/dev/null
   echo
   base64 -w 4000 "$ps/out" | sed 's/^/PROTEIN_SKY_FILES /'
-  printf 'PROTEIN_SKY_END {{"job":"%s","code":%s,"late":%s,"began":%s,"ended":%s}}\\n' \\
-    {job.name} $code $late "$began" "$(date +%s.%N)"
+  printf 'PROTEIN_SKY_END {{"job":"%s","code":%s,"late":%s,"stalled":%s' \\
+    {job.name} $code $late $stalled
+  printf ',"began":%s,"ended":%s}}\\n' "$began" "$(date +%s.%N)"
 fi
 exit $code
 """
+
+
+def _watched(stall_seconds: float) -> tuple[str, str, str]:
+    """Return the bash that watches a trial: what begins it, where its output goes, what ends it.
+
+    It is ended as for a preemption, so it may write a checkpoint, when neither its output nor its
+    metrics have grown for so long. Node 0 writes both; when it ends, SkyPilot ends the others.
+    """
+    begin = f"""\
+exec 8> >(exec tee -a "$ps/said" 9>&-)
+tee=$!
+(
+  trap 'kill $!; exit' TERM
+  looks=0 before=
+  while [ "$NODE_INDEX" = 0 ] && {{ sleep {stall_seconds / STALL_LOOKS:g} & wait $!; }}; do
+    now=$(stat -c %s.%Y "$PROTEIN_RUN_DIR/metrics.jsonl")
+    if [ -s "$ps/said" ] || [ "$now" != "$before" ]; then
+      : >"$ps/said"
+      looks=0 before=$now
+    elif [ $((looks += 1)) -ge {STALL_LOOKS} ]; then
+      touch "$ps/stalled"
+      kill -TERM "$(cat "$ps/pid")"
+    fi
+  done
+) >/dev/null 2>&1 8>&- 9>&- &
+watch=$!"""
+    # What was said last is waited for, but not for ever: a process may be left that keeps the pipe.
+    end = f"""\
+kill $watch 2>/dev/null
+exec 8>&-
+timeout {LAST_WORDS_SECONDS} tail --pid=$tee -s 0.1 -f /dev/null"""
+    return begin, ">&8 2>&8 8>&-", end
+
+
+LAST_WORDS_SECONDS = 5
 
 
 def printed(log: str, job_name: str) -> Printed:
@@ -157,6 +209,7 @@ def printed(log: str, job_name: str) -> Printed:
         lines=lines,
         exit_code=_whole(end.get("code")),
         is_timeout=end.get("late") is True,
+        is_stalled=end.get("stalled") is True,
         started_at=_number(end.get("began")),
         ended_at=_number(end.get("ended")),
         files=_decoded("".join(chunks)),

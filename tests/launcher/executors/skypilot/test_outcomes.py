@@ -29,6 +29,7 @@ def a_job(status: Status, started_at: float | None = 1100.0) -> SkyJob:
         (Status.FAILED, Printed(["return code list: [-9]"]), Phase.EXITED, 137, Cause.UNKNOWN),
         (Status.FAILED, Printed([]), Phase.EXITED, 1, Cause.UNKNOWN),
         (Status.FAILED, Printed([], 124, is_timeout=True), Phase.KILLED, None, Cause.TIMEOUT),
+        (Status.FAILED, Printed([], 124, is_stalled=True), Phase.KILLED, None, Cause.STALLED),
         (Status.FAILED_SETUP, Printed(["no pip"]), Phase.LOST, None, Cause.LAUNCH_ERROR),
         (Status.NO_CAPACITY, Printed([]), Phase.LOST, None, Cause.NO_CAPACITY),
         (Status.REFUSED, Printed([]), Phase.LOST, None, Cause.LAUNCH_ERROR),

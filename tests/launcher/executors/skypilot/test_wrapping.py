@@ -13,7 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.executors.skypilot.wrapping import PREEMPTION_HOOK, printed, run_section, unpack
+from launcher.executors.skypilot.wrapping import (
+    PREEMPTION_HOOK,
+    STALLED_EXIT_CODE,
+    printed,
+    run_section,
+    unpack,
+)
 from launcher.ports import Job
 from tests.launcher.waiting import eventually
 
@@ -196,6 +202,51 @@ def test_a_process_that_only_has_a_trials_old_number_is_left_alone(tmp_path: Pat
     assert stranger.poll() is None
     stranger.kill()
     stranger.wait()
+
+
+# --- standing still ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "script", ["sleep 600", "trap 'exit 75' TERM; while :; do sleep 0.1; done"]
+)
+def test_a_trial_that_writes_nothing_more_is_ended_and_not_tried_again(
+    job: Job, tmp_path: Path, script: str
+) -> None:
+    said = printed(run(replace(job, script=script, stall_seconds=0.4), tmp_path / "m"), job.name)
+    assert (said.exit_code, said.is_stalled, said.is_timeout) == (STALLED_EXIT_CODE, True, False)
+
+
+@pytest.mark.parametrize(
+    "where", ["/dev/stdout", "/dev/stderr", '"$PROTEIN_RUN_DIR/metrics.jsonl"']
+)
+def test_a_trial_that_goes_on_writing_is_left_alone(job: Job, tmp_path: Path, where: str) -> None:
+    script = f"for n in {{1..40}}; do echo '{{}}' >>{where}; sleep 0.1; done"
+    said = printed(run(replace(job, script=script, stall_seconds=3.0), tmp_path / "m"), job.name)
+    assert (said.exit_code, said.is_stalled) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("told", "code", "left_with", "is_stalled"),
+    [
+        ("stalled", 3, STALLED_EXIT_CODE, True),
+        ("stalled", 0, 0, False),
+        ("{stalled,preempted}", 3, 75, False),
+    ],
+)
+def test_who_ends_well_is_not_stalled_and_who_loses_its_machine_is_not_either(
+    job: Job, tmp_path: Path, told: str, code: int, left_with: int, is_stalled: bool
+) -> None:
+    script = f'touch "$HOME/.protein-sky/jobs/s-1-1.0/"{told}; exit {code}'
+    said = printed(run(replace(job, script=script, stall_seconds=600.0), tmp_path / "m"), job.name)
+    assert (said.exit_code, said.is_stalled) == (left_with, is_stalled)
+
+
+def test_a_trial_that_is_watched_is_heard_to_its_last_word(job: Job, tmp_path: Path) -> None:
+    script = "seq 5000; seq 5001 10000 >&2; exit 3"
+    said = printed(run(replace(job, script=script, stall_seconds=600.0), tmp_path / "m"), job.name)
+    assert said.lines[:10_000] == [str(n) for n in range(1, 10_001)]
+    assert (said.exit_code, said.is_stalled) == (3, False)
 
 
 # --- turns ---------------------------------------------------------------------------------------
