@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from launcher.errors import ConfigError, Problem
 from launcher.sweepfile.schema import (
     DEFAULT_RUN,
@@ -61,8 +63,8 @@ def check(source: str | Path | None, overrides: Sequence[str] = ()) -> list[Prob
 
 
 def from_mapping(mapping: Mapping[str, Any]) -> SweepConfig:
-    """Read what `to_mapping` gave, also through JSON. Raises ValueError (pydantic's)."""
-    return SweepConfig.model_validate(mapping, strict=False)
+    """Read what `to_mapping` gave, also through JSON. Raises ValueError."""
+    return msgspec.convert(mapping, SweepConfig)
 
 
 def trial_parameters(config: SweepConfig, params: Mapping[str, Any]) -> dict[str, Any]:

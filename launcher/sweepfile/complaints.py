@@ -1,21 +1,20 @@
-"""From what pydantic finds to one line that a user can act on, with its place."""
+"""From a value that does not fit to one line that a user can act on, with its place."""
 
 import difflib
+import math
+import operator
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from pydantic import ValidationError
+import msgspec
+from msgspec import inspect
 
 from launcher.errors import Problem
 from launcher.sweepfile.parameters import number_hint
-from launcher.sweepfile.schema import Section, SweepConfig, section_fields
+from launcher.sweepfile.schema import SweepConfig, keys, sections
 from launcher.sweepfile.yamlio import Node, shown
 
-_EXPECTED = {
-    "int": "a whole number", "float": "a number", "string": "text", "bool": "true or false",
-    "dict": "a mapping", "model": "a mapping", "tuple": "a list", "list": "a list",
-}  # fmt: skip
 _EXAMPLES = {
     "sweep": "sweep: {metric: reward, goal: maximize, parameters: {…}}",
     "sweep.metric": "metric: reward, the name under which trials report their score",
@@ -57,75 +56,122 @@ _FOREIGN = {  # of W&B's sweep files and of Hydra
 }
 
 
-def complaints(root: Node, error: ValidationError) -> list[Problem]:
-    """Give one problem for each error, where it stands. A misspelt key is not missing as well."""
-    errors = error.errors(include_url=False)
-    unknown = [details["loc"] for details in errors if details["type"] == "extra_forbidden"]
-    return [
-        _complaint(root, details)
-        for details in errors
-        if not (details["type"] == "missing" and _is_misspelt(details["loc"], unknown))
-    ]
+Path = tuple[str | int, ...]
 
 
-def _is_misspelt(path: tuple[int | str, ...], unknown: Iterable[tuple[int | str, ...]]) -> bool:
-    beside = [str(other[-1]) for other in unknown if other[:-1] == path[:-1]]
-    return any(_near(key, [str(path[-1])]) for key in beside)
+def complaints(
+    root: Node, plain: Mapping[str, Any], error: msgspec.ValidationError
+) -> list[Problem]:
+    """Give one problem for each value of a sweep file that does not fit its field.
+
+    `plain` is what was written, `error` what msgspec found first: it stops there.
+    """
+    found = list(_unfit(root, (), inspect.type_info(SweepConfig), plain))
+    return found or [root.place.problem("", shown(str(error), 120))]
 
 
-def _complaint(root: Node, details: Mapping[str, Any]) -> Problem:
-    path = tuple(part for part in details["loc"] if part != "[key]")
-    is_key = len(path) != len(details["loc"]) or details["type"] == "extra_forbidden"
-    node = root.nearest(path)
-    place = node.key_place if is_key or details["type"] == "missing" else node.place
-    names = [str(part) for part in path if not isinstance(part, int)]
-    written = Node(names[-1], place) if is_key and names else node
-    message, hint = _words(names, written, details)
-    return place.problem(".".join(names), message, hint)
-
-
-def _words(names: list[str], node: Node, details: Mapping[str, Any]) -> tuple[str, str]:
-    kind: str = details["type"]
-    context: Mapping[str, Any] = details.get("ctx", {})
-    key = ".".join(names)
-    example = _EXAMPLES.get(key, "")
-    match kind:
-        case "missing":
-            return "is missing", example
-        case "extra_forbidden":
-            return "is no key here", where_it_belongs(names)
-        case "literal_error":
-            allowed = re.findall(r"'([^']*)'", str(context["expected"]))
-            wanted = " or ".join((", ".join(allowed[:-1]), allowed[-1]))
-            return f"must be {wanted}, is {kind_of(node)}", _near(node.value, allowed)
-        case "string_pattern_mismatch":
-            wanted = next((v for k, v in _PATTERNS.items() if key.startswith(k)), "one line")
-            return f"must be {wanted}, is {kind_of(node)}", _safe_name(
-                node
-            ) if key == "name" else ""
-        case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
-            return f"must be {_bound(kind, context)}, is {node.text or node.value}", ""
-        case "string_too_short":
-            return "is empty", example
-        case "finite_number":
-            return "must be a finite number", ""
-        case "int_from_float":
-            return f"must be a whole number, is {node.text or node.value}", ""
+def _unfit(root: Node, path: Path, kind: inspect.Type, value: object) -> Iterator[Problem]:
+    match kind, value:
+        case inspect.AnyType(), _:
+            return
+        case inspect.UnionType(types=kinds), _:
+            if value is not None:  # each union is of one type and None
+                inner = next(k for k in kinds if not isinstance(k, inspect.NoneType))
+                yield from _unfit(root, path, inner, value)
+        case inspect.StructType(fields=fields), dict():
+            yield from _unfit_section(root, path, fields, value)
+        case inspect.DictType(key_type=keys_kind, value_type=values_kind), dict():
+            for key, item in value.items():
+                if wrong := _why_not(keys_kind, (*path, key), Node(key, root.place)):
+                    place = root.nearest((*path, key)).key_place
+                    yield place.problem(_dotted((*path, key)), *wrong)
+                yield from _unfit(root, (*path, key), values_kind, item)
+        case inspect.VarTupleType(item_type=items_kind), list():
+            for index, item in enumerate(value):
+                yield from _unfit(root, (*path, index), items_kind, item)
         case _:
-            wanted = _EXPECTED.get(kind.split("_")[0], "")
-            if not wanted:
-                return shown(str(details["msg"]), 120), example
+            node = root.nearest(path)
+            if wrong := _why_not(kind, path, node):
+                yield node.place.problem(_dotted(path), *wrong)
+
+
+def _unfit_section(
+    root: Node, path: Path, fields: Iterable[inspect.Field], section: Mapping[str, Any]
+) -> Iterator[Problem]:
+    known = {field.name: field for field in fields}
+    unknown = [key for key in section if key not in known]
+    for key in unknown:
+        place = root.nearest((*path, key)).key_place
+        hint = where_it_belongs([*_names(path), key])
+        yield place.problem(_dotted((*path, key)), "is no key here", hint)
+    for key, field in known.items():
+        if key in section:
+            yield from _unfit(root, (*path, key), field.type, section[key])
+        elif field.required and not any(_near(other, [key]) for other in unknown):
+            name = _dotted((*path, key))
+            place = root.nearest(path).key_place
+            yield place.problem(name, "is missing", _EXAMPLES.get(name, ""))
+
+
+def _why_not(kind: inspect.Type, path: Path, node: Node) -> tuple[str, str] | None:
+    """Say why a value is none of this kind, and what to do; None if it is one."""
+    key = _dotted(path)
+    example = _EXAMPLES.get(key, "")
+    is_number = isinstance(node.value, int | float) and not isinstance(node.value, bool)
+    match kind, node.value:
+        case inspect.LiteralType(values=allowed), value:
+            if value in allowed:
+                return None
+            wanted = " or ".join((", ".join(map(str, allowed[:-1])), str(allowed[-1])))
+            return f"must be {wanted}, is {kind_of(node)}", _near(value, map(str, allowed))
+        case inspect.StrType(pattern=pattern, min_length=least), str() as text:
+            if len(text) < (least or 0):
+                return "is empty", example
+            if pattern is None or re.search(pattern, text):
+                return None
+            wanted = next((v for k, v in _PATTERNS.items() if key.startswith(k)), "one line")
+            hint = _safe_name(node) if key == "name" else ""
+            return f"must be {wanted}, is {kind_of(node)}", hint
+        case inspect.IntType(), float():
+            return f"must be a whole number, is {node.text or node.value}", ""
+        case inspect.IntType() | inspect.FloatType(), int() | float() if is_number:
+            return _out_of_bounds(kind, node)
+        case inspect.BoolType(), bool():
+            return None
+        case _:
+            wanted = _WANTED[type(kind)]
             hint = "put quotes around it" if wanted == "text" and not example else example
             return f"must be {wanted}, is {kind_of(node)}", hint or number_hint(node)
 
 
-def _bound(kind: str, context: Mapping[str, Any]) -> str:
-    words = {
-        "greater_than": "above", "greater_than_equal": "at least",
-        "less_than": "below", "less_than_equal": "at most",
-    }  # fmt: skip
-    sign = {"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt"}.get(kind, "le")
-    return f"{words[kind]} {context[sign]:g}"
+_WANTED: dict[type[inspect.Type], str] = {
+    inspect.IntType: "a whole number", inspect.FloatType: "a number", inspect.StrType: "text",
+    inspect.BoolType: "true or false", inspect.DictType: "a mapping",
+    inspect.StructType: "a mapping", inspect.VarTupleType: "a list",
+}  # fmt: skip
+
+
+def _out_of_bounds(kind: inspect.IntType | inspect.FloatType, node: Node) -> tuple[str, str] | None:
+    value: int | float = node.value
+    if not math.isfinite(value):
+        return "must be a finite number", ""
+    for words, bound, is_outside in (
+        ("above", kind.gt, operator.le),
+        ("at least", kind.ge, operator.lt),
+        ("below", kind.lt, operator.ge),
+        ("at most", kind.le, operator.gt),
+    ):
+        if bound is not None and is_outside(value, bound):
+            return f"must be {words} {bound:g}, is {node.text or value}", ""
+    return None
+
+
+def _names(path: Path) -> list[str]:
+    return [str(part) for part in path if not isinstance(part, int)]
+
+
+def _dotted(path: Path) -> str:
+    return ".".join(_names(path))
 
 
 def kind_of(node: Node) -> str:
@@ -149,10 +195,9 @@ def where_it_belongs(names: list[str]) -> str:
     """Say where an unknown key should stand, or what it may have meant."""
     *above, key = names
     fields = _fields(above)
-    sections = {name: section.model_fields for name, section in section_fields()}
     if not above and key in _FOREIGN:
         return _FOREIGN[key]
-    homes = [name for name, inner in sections.items() if key in inner and [name] != above]
+    homes = [name for name, inner in sections() if key in keys(inner) and [name] != above]
     if above and key in _fields([]):
         return f"`{key}:` stands at the top level of the file"
     if homes:
@@ -161,8 +206,11 @@ def where_it_belongs(names: list[str]) -> str:
 
 
 def _fields(section: list[str]) -> list[str]:
-    model: type[Section] = dict(section_fields())[section[0]] if section else SweepConfig
-    return [name for name in model.model_fields if name not in ("source", "config")]
+    return [
+        key
+        for key in keys(dict(sections())[section[0]] if section else SweepConfig)
+        if key != "config"
+    ]
 
 
 def _near(given: object, known: Iterable[str]) -> str:

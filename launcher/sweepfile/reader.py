@@ -10,9 +10,8 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
+import msgspec
 
 from launcher.errors import Problem
 from launcher.sweepfile import catalogue, yamlio
@@ -29,7 +28,7 @@ from launcher.sweepfile.parameters import (
     shared_variables,
     space_problems,
 )
-from launcher.sweepfile.schema import LAUNCHER_KEYS, SweepConfig
+from launcher.sweepfile.schema import LAUNCHER_KEYS, SweepConfig, keys
 from launcher.sweepfile.sections import (
     spelled_out,
     with_default_task,
@@ -40,7 +39,7 @@ from launcher.sweepfile.wandb_keys import without_wandb_keys
 from launcher.sweepfile.wandb_sweep import from_wandb, is_wandb_sweep
 from launcher.sweepfile.yamlio import Node, Place
 
-_TOP = (*(name for name in SweepConfig.model_fields if name != "source"), "method", "metric")
+_TOP = (*keys(SweepConfig), "method", "metric")
 
 
 def read_sweep(
@@ -150,34 +149,13 @@ def _config(
     if "source" in root.entries:
         place = root.entries["source"].key_place
         problems.append(place.problem("source", "is no key here", where_it_belongs(["source"])))
+    root = put(root, ("source",), Node(str(path), root.place))
+    plain = root.plain()
     try:
-        config = SweepConfig.model_validate({**_plain(root), "source": str(path)}, strict=True)
-    except ValidationError as error:
-        problems.extend(complaints(root, error))
+        return msgspec.convert(plain, SweepConfig)
+    except msgspec.ValidationError as error:
+        problems.extend(complaints(root, plain, error))
         return None
-    return config
-
-
-_TUPLES = (
-    ("task", "secrets"),
-    ("budget", "warn"),
-    ("wandb", "tags"),
-    ("sweep", "constraints"),
-    ("sweep", "warm_start"),
-    ("notify", "to"),
-    ("notify", "on"),
-)
-
-
-def _plain(root: Node) -> dict[str, Any]:
-    """Give what the models read: tuples where they want tuples."""
-    plain: dict[str, Any] = root.plain()
-    for section, key in _TUPLES:
-        inner = plain.get(section)
-        if isinstance(inner, dict) and isinstance(inner.get(key), list):
-            inner[key] = tuple(inner[key])
-    plain.pop("source", None)  # complained about already
-    return plain
 
 
 def _sorted_out(

@@ -1,101 +1,77 @@
-"""The sweep file as frozen values. Descriptions are the words of docs/sweep-file.md.
+"""The sweep file as frozen values; docs/sweep-file.md tells users of them.
 
 What exists is valid, wherever it comes from: a file, the command line, a journal.
 """
 
+import json
+import sys
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+import msgspec
+from msgspec import Meta, Struct, field
 
-NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9_.-]{0,61}[a-z0-9])?$"
+NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9_.-]{0,61}[a-z0-9])?\Z"
 """Folders, jobs and W&B groups are named after a sweep: nothing else fits everywhere."""
-POOL_PATTERN = r"^[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?$"
+POOL_PATTERN = r"^[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?\Z"
 DEFAULT_RUN = 'python -m trainer --config "$PROTEIN_RUN_DIR/train_config_overrides.yaml"'
 
 Value = str | int | float | bool
 """A fixed value of a parameter."""
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Amount = Annotated[Finite, Field(gt=0)]
-Fraction = Annotated[Finite, Field(gt=0, le=1)]
-Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")]
-Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
-Tag = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f,]{1,64}$")]
-Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+Json = dict[str, Any]
+"""JSON values by name: YAML gives no others."""
+Whole = Annotated[int, Meta(ge=1)]
+NotNegative = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
+Amount = Annotated[float, Meta(gt=0, le=sys.float_info.max)]
+Fraction = Annotated[float, Meta(gt=0, le=1)]
+Line = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,200}\Z")]
+Text = Annotated[str, Meta(pattern=r"^[^\x00]*\Z")]
+Tag = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f,]{1,64}\Z")]
+Variable = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}\Z")]
 
 
-class Section(BaseModel):
+class Section(Struct, frozen=True, forbid_unknown_fields=True):
     """What all sections share: frozen, strict, no unknown keys."""
 
-    # defer_build: sections are built once, inside the whole, which halves the time to import
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
-
-class EarlyStopping(Section):
+class EarlyStopping(Section, frozen=True):
     """When a running trial is ended because others did better by then; see launcher.early_stopping.
 
     `grace` and the rungs are in units of `resource`: seconds of the trial's own cost, or steps.
     """
 
-    method: Literal["median", "asha", "forecast"] = Field(description="the rule")
-    metric: Line | None = Field(
-        default=None, description="what trials report on their way; default: the sweep's metric"
-    )
-    resource: Literal["cost_seconds", "step"] = Field(
-        default="cost_seconds", description="what trials are compared by"
-    )
-    grace: Amount = Field(description="no trial is ended before; the first rung of asha")
-    reduction_factor: int = Field(
-        default=3, ge=2, le=100, description="asha: one in so many goes on from each rung"
-    )
-    min_trials: int = Field(default=4, ge=1, description="trials to compare with, at least")
-    min_chance: Fraction = Field(
-        default=0.05, description="forecast: the chance to become the best below which a trial ends"
-    )
+    method: Literal["median", "asha", "forecast"]
+    grace: Amount  # no trial is ended before; the first rung of asha
+    metric: Line | None = None  # what trials report on their way; None: the sweep's metric
+    resource: Literal["cost_seconds", "step"] = "cost_seconds"  # what trials are compared by
+    reduction_factor: Annotated[int, Meta(ge=2, le=100)] = 3  # asha: one in so many goes on
+    min_trials: Whole = 4  # trials to compare with, at least
+    min_chance: Fraction = 0.05  # forecast: with less chance to become the best a trial ends
 
 
-class SecondObjective(Section):
+class SecondObjective(Section, frozen=True):
     """Another metric that matters, such as a model's latency; trials trade it against the first."""
 
-    metric: Line = Field(description="what a trial reports")
-    goal: Literal["maximize", "minimize"] = Field(description="which values are better")
+    metric: Line
+    goal: Literal["maximize", "minimize"]
 
 
-class SweepSection(Section):
+class SweepSection(Section, frozen=True):
     """What is searched and how."""
 
-    metric: Line = Field(description="what a trial reports as its score")
-    goal: Literal["maximize", "minimize"] = Field(description="which scores are better")
-    second_objective: SecondObjective | None = Field(
-        default=None, description="another metric to trade against the first, beside cost"
-    )
-    method: Line = Field(default="protein", description="the optimizer")
-    num_random_samples: int = Field(
-        default=5, ge=1, le=100_000, description="trials of the first design"
-    )
-    seed: int = Field(default=0, ge=0, lt=2**63, description="of everything random in the search")
-    cost: Literal["trial", "wandb", "machine"] = Field(
-        default="trial",
-        description="what measures a trial's cost: itself, W&B's run time, or the machine's clock",
-    )
-    cost_parameter: Line | None = Field(
-        default=None, description="the parameter that sets the cost"
-    )
-    seeds: int = Field(
-        default=1, ge=1, le=1000, description="runs of each suggestion, each with its own seed"
-    )
-    warm_start: tuple[Line, ...] = Field(
-        default=(), description="earlier sweeps to learn from, by name"
-    )
-    constraints: tuple[Text, ...] = Field(
-        default=(), description="conditions between parameters: a.b <= a.c"
-    )
-    early_stopping: EarlyStopping | None = Field(
-        default=None, description="end running trials that fall behind; null: never"
-    )
-    parameters: dict[str, JsonValue] = Field(
-        default_factory=dict, description="dotted names to a range, or to a fixed value"
-    )
+    metric: Line  # what a trial reports as its score
+    goal: Literal["maximize", "minimize"]
+    second_objective: SecondObjective | None = None  # to trade against the first, beside cost
+    method: Line = "protein"
+    num_random_samples: Annotated[int, Meta(ge=1, le=100_000)] = 5  # trials of the first design
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0  # of everything random in the search
+    cost: Literal["trial", "wandb", "machine"] = "trial"  # who measures it
+    cost_parameter: Line | None = None  # the parameter that sets the cost
+    seeds: Annotated[int, Meta(ge=1, le=1000)] = 1  # runs of each suggestion, each with its own
+    warm_start: tuple[Line, ...] = ()  # earlier sweeps to learn from, by name
+    constraints: tuple[Text, ...] = ()  # conditions between parameters: a.b <= a.c
+    early_stopping: EarlyStopping | None = None
+    parameters: Json = {}  # dotted names to a range, or to a fixed value
 
     @property
     def tuned(self) -> dict[str, dict[str, Any]]:
@@ -108,132 +84,86 @@ class SweepSection(Section):
         return {name: v for name, v in self.parameters.items() if not isinstance(v, dict)}
 
 
-class TaskSection(Section):
+class TaskSection(Section, frozen=True):
     """What a trial runs: the keys of a SkyPilot task that concern it."""
 
-    name: Line | None = Field(
-        default=None, description="ignored: jobs are named after sweep and trial"
-    )
-    run: Text = Field(
-        default=DEFAULT_RUN, min_length=1, description="bash, once per node and attempt"
-    )
-    setup: Text | None = Field(default=None, description="bash, once per machine")
-    workdir: Text | None = Field(default=None, description="the folder it runs in")
-    num_nodes: int = Field(default=1, ge=1, le=10_000, description="machines of one trial")
-    envs: dict[Variable, Text] = Field(default_factory=dict, description="environment")
-    secrets: tuple[Variable, ...] = Field(
-        default=(), description="variables taken from the environment, never written anywhere"
-    )
-    resources: dict[str, JsonValue] = Field(default_factory=dict, description="as in SkyPilot")
-    file_mounts: dict[str, JsonValue] = Field(default_factory=dict, description="as in SkyPilot")
-    volumes: dict[str, JsonValue] = Field(default_factory=dict, description="as in SkyPilot")
-    config: dict[str, JsonValue] = Field(default_factory=dict, description="as in SkyPilot")
+    name: Line | None = None  # ignored: jobs are named after sweep and trial
+    run: Annotated[Text, Meta(min_length=1)] = DEFAULT_RUN  # bash, once per node and attempt
+    setup: Text | None = None  # bash, once per machine
+    workdir: Text | None = None  # the folder it runs in
+    num_nodes: Annotated[int, Meta(ge=1, le=10_000)] = 1  # machines of one trial
+    envs: dict[Variable, Text] = {}
+    secrets: tuple[Variable, ...] = ()  # taken from the environment, never written anywhere
+    resources: Json = {}  # this and what follows as in SkyPilot
+    file_mounts: Json = {}
+    volumes: Json = {}
+    config: Json = {}
 
 
 Mode = Literal["auto", "managed_jobs", "reused_clusters", "cluster_per_trial"]
 
 
-class ExecutionSection(Section):
+class ExecutionSection(Section, frozen=True):
     """Where and how patiently trials are run."""
 
-    cloud: str = Field(default="local", description="local, simulated, or a cloud of SkyPilot")
-    region: Line | None = Field(
-        default=None, description="region, Kubernetes context or Slurm cluster; null: any"
-    )
-    infra: Line | None = Field(
-        default=None, description="cloud/region/zone in one, as SkyPilot writes it"
-    )
-    gpus: Line | None = Field(
-        default=None, description="accelerators of one machine; null: as the resources say"
-    )
-    use_spot: bool | None = Field(
-        default=None, description="spot or on demand; null: as the resources say"
-    )
-    mode: Mode = Field(default="auto", description="how SkyPilot is used; auto suits the cloud")
-    pool: Annotated[str, StringConstraints(pattern=POOL_PATTERN)] | None = Field(
-        default=None, description="workers that managed jobs share; own: made for this sweep"
-    )
-    storage: Line | None = Field(
-        default=None, description="what all machines share; null: run folders stay on the machine"
-    )
-    idle_minutes: int = Field(
-        default=10, ge=1, le=10_000, description="a machine without a job goes after so long"
-    )
-    timeout_seconds: Amount | None = Field(default=None, description="longest run of one attempt")
-    stall_seconds: Amount | None = Field(
-        default=None, description="longest time in which neither log nor metrics grow"
-    )
-    price_usd_per_hour: Annotated[Finite, Field(ge=0)] | None = Field(
-        default=None, description="of one trial, where SkyPilot knows no price; null: not known"
-    )
-    max_attempts: int = Field(
-        default=3, ge=1, le=1000, description="starts of a trial that machines fail"
-    )
-    retry_delay_seconds: Annotated[Finite, Field(ge=0)] = Field(
-        default=5.0, description="pause before another attempt; doubles each time"
-    )
-    max_consecutive_failures: Annotated[int, Field(ge=1)] | None = Field(
-        default=3, description="broken trials in a row that pause the sweep; null: no limit"
-    )
-    max_failure_rate: Fraction | None = Field(
-        default=None, description="share of recent trials that may fail; null: no limit"
-    )
+    cloud: str = "local"  # local, simulated, or a cloud of SkyPilot
+    region: Line | None = None  # region, Kubernetes context or Slurm cluster; None: any
+    infra: Line | None = None  # cloud/region/zone in one, as SkyPilot writes it
+    gpus: Line | None = None  # accelerators of one machine; None: as the resources say
+    use_spot: bool | None = None  # spot or on demand; None: as the resources say
+    mode: Mode = "auto"  # how SkyPilot is used; auto suits the cloud
+    pool: Annotated[str, Meta(pattern=POOL_PATTERN)] | None = None  # workers that jobs share
+    storage: Line | None = None  # what all machines share; None: run folders stay there
+    idle_minutes: Annotated[int, Meta(ge=1, le=10_000)] = 10  # a machine without a job goes then
+    timeout_seconds: Amount | None = None  # longest run of one attempt
+    stall_seconds: Amount | None = None  # longest time in which neither log nor metrics grow
+    price_usd_per_hour: NotNegative | None = None  # of one trial, where SkyPilot knows no price
+    max_attempts: Annotated[int, Meta(ge=1, le=1000)] = 3  # starts of a trial that machines fail
+    retry_delay_seconds: NotNegative = 5.0  # before another attempt; doubles each time
+    max_consecutive_failures: Whole | None = 3  # broken trials in a row that pause the sweep
+    max_failure_rate: Fraction | None = None  # share of recent trials that may fail
 
 
-class BudgetSection(Section):
+class BudgetSection(Section, frozen=True):
     """Hard limits over the whole sweep. What is not given is not limited."""
 
-    usd: Amount | None = Field(
-        default=None, description="US dollars, running trials' worst case included"
-    )
-    trials: Annotated[int, Field(ge=1)] | None = Field(default=None, description="trials")
-    hours: Amount | None = Field(default=None, description="hours at work since the launch")
-    gpu_hours: Amount | None = Field(default=None, description="GPU hours of all trials")
-    warn: tuple[Fraction, ...] = Field(default=(0.8,), description="shares at which to tell")
+    usd: Amount | None = None  # running trials' worst case included
+    trials: Whole | None = None
+    hours: Amount | None = None  # at work since the launch
+    gpu_hours: Amount | None = None  # of all trials
+    warn: tuple[Fraction, ...] = (0.8,)  # shares at which to tell
 
 
-class WandbSection(Section):
+class WandbSection(Section, frozen=True):
     """How trials appear in Weights & Biases."""
 
-    project: Line | None = Field(default=None, description="default: $WANDB_PROJECT, else metta")
-    entity: Line | None = Field(default=None, description="default: $WANDB_ENTITY")
-    group: Line | None = Field(default=None, description="default: the sweep's name")
-    tags: tuple[Tag, ...] = Field(default=(), description="further tags of each run")
-    mode: Literal["auto", "online", "offline", "disabled"] = Field(
-        default="auto", description="auto: $WANDB_MODE, else online with a key, offline without"
-    )
+    project: Line | None = None  # None: $WANDB_PROJECT, else metta
+    entity: Line | None = None  # None: $WANDB_ENTITY
+    group: Line | None = None  # None: the sweep's name
+    tags: tuple[Tag, ...] = ()  # further tags of each run
+    mode: Literal["auto", "online", "offline", "disabled"] = "auto"
 
 
-class NotifySection(Section):
+class NotifySection(Section, frozen=True):
     """Whom to tell, through Apprise. Its addresses are secrets: only variables are named here."""
 
-    to: tuple[Variable, ...] = Field(
-        default=(), description="environment variables that hold Apprise addresses"
-    )
-    on: tuple[Literal["ended", "paused", "budget", "best"], ...] = Field(
-        default=("ended", "paused", "budget"), description="occasions"
-    )
+    to: tuple[Variable, ...] = ()
+    on: tuple[Literal["ended", "paused", "budget", "best"], ...] = ("ended", "paused", "budget")
 
 
-class SweepConfig(Section):
+class SweepConfig(Section, frozen=True):
     """A whole sweep. `source` says where it was read, "" if it was not a file."""
 
-    name: Annotated[str, StringConstraints(pattern=NAME_PATTERN)] = Field(
-        description="default: the file's name"
-    )
+    name: Annotated[str, Meta(pattern=NAME_PATTERN)]
     sweep: SweepSection
-    task: TaskSection = Field(default_factory=TaskSection)
-    trials: int = Field(default=20, ge=1, le=1_000_000, description="trials in all")
-    parallel: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
-        default=None, description="trials at once; null: as many as the machine takes"
-    )
-    hardware: dict[str, JsonValue] = Field(
-        default_factory=dict, description="a file of configs/hardware, a path, or values"
-    )
-    execution: ExecutionSection = Field(default_factory=ExecutionSection)
-    budget: BudgetSection = Field(default_factory=BudgetSection)
-    wandb: WandbSection = Field(default_factory=WandbSection)
-    notify: NotifySection = Field(default_factory=NotifySection)
+    task: TaskSection = field(default_factory=TaskSection)
+    trials: Annotated[int, Meta(ge=1, le=1_000_000)] = 20  # in all
+    parallel: Annotated[int, Meta(ge=1, le=100_000)] | None = None  # None: what the machine takes
+    hardware: Json = {}  # a file of configs/hardware, a path, or values
+    execution: ExecutionSection = field(default_factory=ExecutionSection)
+    budget: BudgetSection = field(default_factory=BudgetSection)
+    wandb: WandbSection = field(default_factory=WandbSection)
+    notify: NotifySection = field(default_factory=NotifySection)
     source: str = ""
 
     @property
@@ -244,15 +174,21 @@ class SweepConfig(Section):
 
     def to_mapping(self) -> dict[str, Any]:
         """Give a JSON-able mapping that `config.from_mapping` reads back to an equal config."""
-        return self.model_dump(mode="json")
+        mapping: dict[str, Any] = json.loads(json.dumps(msgspec.to_builtins(self)))
+        return mapping
 
 
 LAUNCHER_KEYS = ("resources",)
 """What a hardware file tells the launcher, not the trial."""
 
 
-def section_fields() -> Iterator[tuple[str, type[Section]]]:
+def sections() -> Iterator[tuple[str, type[Section]]]:
     """Give the sections of a sweep file by name."""
-    for name, field in SweepConfig.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            yield name, field.annotation
+    for one in msgspec.structs.fields(SweepConfig):
+        if isinstance(one.type, type) and issubclass(one.type, Section):
+            yield one.name, one.type
+
+
+def keys(section: type[Section]) -> tuple[str, ...]:
+    """Give the keys of a section, in order; the whole file's are those of SweepConfig."""
+    return tuple(key for key in section.__struct_fields__ if key != "source")

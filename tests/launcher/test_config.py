@@ -267,7 +267,7 @@ def test_a_method_may_be_a_function_of_the_user() -> None:
 
 def test_a_config_cannot_be_changed() -> None:
     config: Any = loaded(SMALL)
-    with pytest.raises(ValueError, match="frozen"):
+    with pytest.raises(AttributeError, match="immutable"):
         config.trials = 3
 
 

@@ -120,7 +120,7 @@ def test_a_message_arrives_through_apprise(
 ) -> None:
     address, received = inbox
     monkeypatch.setenv("MY_APPRISE", address)
-    section = NotifySection.model_validate({"to": ("MY_APPRISE",)})
+    section = NotifySection(to=("MY_APPRISE",))
     notify.check(section)
     assert notify.sender(section)("title", "body")
     assert (received[0]["title"], received[0]["message"]) == ("title", "body")
@@ -131,7 +131,7 @@ def test_the_end_a_pause_the_budget_and_a_new_best_arrive_through_apprise(
 ) -> None:
     address, received = inbox
     monkeypatch.setenv("MY_APPRISE", address)
-    send = notify.sender(NotifySection.model_validate({"to": ("MY_APPRISE",)}))
+    send = notify.sender(NotifySection(to=("MY_APPRISE",)))
     story = Heard(send, budget={"usd": 20.0}).story
     story.start().end_attempt(1, score=0.5, cost_usd=17.0)
     story.record(PauseRequested("3 trials in a row broke"))
@@ -149,7 +149,7 @@ def test_a_wrong_address_is_told_before_the_launch_and_not_shown(
     value: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MY_APPRISE", value)
-    section = NotifySection.model_validate({"to": ("MY_APPRISE",)})
+    section = NotifySection(to=("MY_APPRISE",))
     with pytest.raises(UsageError, match=message) as caught:
         notify.check(section)
     assert "nonsense" not in str(caught.value)
