@@ -1,7 +1,8 @@
 """Speed and time to solve, against CleanRL and Stable-Baselines3: same settings, one thread.
 
 CPU seconds of the training loop alone, without imports: on a shared machine the clock on the wall
-says more about the neighbours. "Solved": the last 100 training episodes return 475 on average.
+says more about the neighbours. "Solved": the last 100 training episodes return 475 on average;
+there a run ends, or at its limit of steps.
 
     python -m benchmarks.trainer.compare --seeds 3
 
@@ -38,7 +39,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "zoo": {
         "envs": 8, "horizon": 32, "minibatch": 256, "epochs": 20, "lr": 1e-3,
-        "gamma": 0.98, "gae_lambda": 0.8, "entropy": 0.0, "steps": 100_000,
+        "gamma": 0.98, "gae_lambda": 0.8, "entropy": 0.0, "steps": 200_000,
     },
     "demo": {
         "envs": 32, "horizon": 32, "minibatch": 256, "epochs": 4, "lr": 5e-3,
@@ -51,8 +52,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+class SolvedError(Exception):
+    """Ends a run that has reached the goal."""
+
+
 class Stopwatch:
-    """Counts steps and CPU seconds, and notes when the task was solved."""
+    """Counts steps and CPU seconds until the task is solved."""
 
     def __init__(self) -> None:
         self.started = time.process_time()
@@ -61,12 +66,12 @@ class Stopwatch:
         self.solved_steps: int | None = None
 
     def episodes(self, returns: list[float], step: int) -> None:
-        """Returns of episodes that ended up to `step`."""
+        """Returns of episodes that ended up to `step`; SolvedError where that is enough."""
         self.returns.extend(returns)
-        full = len(self.returns) == WINDOW
-        if self.solved_steps is None and full and sum(self.returns) / WINDOW >= GOAL:
+        if len(self.returns) == WINDOW and sum(self.returns) / WINDOW >= GOAL:
             self.solved_steps = step
             self.solved_seconds = time.process_time() - self.started
+            raise SolvedError
 
     def result(self, steps: int, seconds: float | None = None) -> dict[str, Any]:
         """What one run measured, up to now or within `seconds`."""
@@ -103,10 +108,10 @@ def run_ours(s: dict[str, Any], seed: int, *, env: str) -> dict[str, Any]:
     watch, trained = Stopwatch(), {}
 
     def report(step: int, metrics: dict[str, float]) -> None:
-        watch.episodes([metrics.get("episode/return", 0.0)] * int(metrics["episode/count"]), step)
         trained.update(steps=step, seconds=time.process_time() - watch.started)
+        watch.episodes([metrics.get("episode/return", 0.0)] * int(metrics["episode/count"]), step)
 
-    with tempfile.TemporaryDirectory() as folder:
+    with contextlib.suppress(SolvedError), tempfile.TemporaryDirectory() as folder:
         ranks = Ranks(Place(), run_id="", device=device)
         checkpoints = Checkpoints(Path(folder), keep=1)
         train(config, Surroundings(device, ranks, checkpoints, report, lambda: ""))
@@ -134,7 +139,8 @@ def run_sb3(s: dict[str, Any], seed: int, *, env: str) -> dict[str, Any]:
         learning_rate=lambda left: s["lr"] * left,
     )  # fmt: skip
     watch = Stopwatch()
-    model.learn(s["steps"], callback=Watch())
+    with contextlib.suppress(SolvedError):
+        model.learn(s["steps"], callback=Watch())
     return watch.result(model.num_timesteps)
 
 
@@ -207,13 +213,14 @@ def run_cleanrl(s: dict[str, Any], seed: int) -> dict[str, Any]:
     }  # fmt: skip
     sys.argv = [spec.origin, *itertools.chain(*((f"--{k}", str(v)) for k, v in arguments.items()))]
     with (
+        contextlib.suppress(SolvedError),
         tempfile.TemporaryDirectory() as folder,
         contextlib.chdir(folder),  # for its logs
         contextlib.redirect_stdout(Watch()),
     ):
         watch = Stopwatch()
         runpy.run_path(spec.origin, run_name="__main__")
-    return watch.result(s["steps"] // size * size)
+    return watch.result(watch.solved_steps or s["steps"] // size * size)
 
 
 RUNS = {
@@ -273,6 +280,34 @@ def ratios(measured: Results) -> str:
     return "\n".join(lines)
 
 
+def solving(measured: Results) -> str:
+    """CPU seconds and steps that the best of the others took to solve it, over ours, by seed."""
+    lines = [
+        "| ours | CPU s of the best other, over ours | steps of the best other, over ours |",
+        "|---|---|---|",
+    ]
+    for (settings, trainer), ours in measured.items():
+        rows = [row for row in measured if row[0] == settings and "ours" not in row[1]]
+        if trainer.startswith("ours") and rows and any(r["solved_steps"] for r in ours):
+            told = [
+                "; ".join(
+                    ratio(own[key], [measured[row][seed][key] for row in rows])
+                    for seed, own in enumerate(ours)
+                )
+                for key in ("solved_cpu_seconds", "solved_steps")
+            ]
+            lines.append(f"| {trainer} at {settings}'s settings | {' | '.join(told)} |")
+    return "\n".join(lines)
+
+
+def ratio(own: float | None, others: list[float | None]) -> str:
+    """The least of the others over ours, or who did not solve it."""
+    best = min((other for other in others if other), default=None)
+    if own is None or best is None:
+        return "ours did not" if own is None else "no other did"
+    return f"{best / own:.1f}"
+
+
 def main() -> None:
     """All in one process, so that they meet the same machine; trainers in turn; then the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -294,7 +329,7 @@ def main() -> None:
             chosen = SETTINGS[settings] | ({"steps": options.steps} if options.steps else {})
             results.append(runs[trainer](chosen, seed))
             print(seed, settings, trainer, results[-1], file=sys.stderr, flush=True)
-    print(table(measured), ratios(measured), sep="\n\n")
+    print(table(measured), ratios(measured), solving(measured), sep="\n\n")
 
 
 if __name__ == "__main__":

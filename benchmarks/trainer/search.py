@@ -143,15 +143,23 @@ def curves(trials: Sequence[Trial]) -> dict[str, list[Curve]]:
 
 
 def table(found: Mapping[str, Sequence[Curve]], target: float) -> str:
-    """Best scores at equal cost, and what it cost to come near the best there is."""
+    """Best scores at equal cost, seed against seed, and what it cost to come to `target`.
+
+    ±: the standard error of the mean of the differences.
+    """
     end = min(curve.seconds[-1] for each in found.values() for curve in each)
-    lines = ["| CPU seconds | " + " | ".join(found) + " | Protein ahead |", "|---|---|---|---|"]
+    lines = [
+        "| CPU seconds | " + " | ".join(found) + " | difference | Protein ahead |",
+        "|---|---|---|---|---|",
+    ]
     for share in (0.1, 0.25, 0.5, 1.0):
         best = {m: [curve.at(share * end) for curve in each] for m, each in found.items()}
         told = [f"{statistics.mean(b):.0f} ({min(b):.0f} – {max(b):.0f})" for b in best.values()]
-        wins = sum(a > b for a, b in zip(*(best[m] for m in METHODS), strict=True))
+        gains = [a - b for a, b in zip(*(best[m] for m in METHODS), strict=True)]
+        error = statistics.stdev(gains) / len(gains) ** 0.5
         lines.append(
-            f"| {share * end:.0f} | {' | '.join(told)} | {wins} of {len(best['random'])} |"
+            f"| {share * end:.0f} | {' | '.join(told)} | {statistics.mean(gains):.0f} ± {error:.0f}"
+            f" | {sum(gain > 0 for gain in gains)} of {len(gains)} |"
         )
     for method, each in found.items():
         reached = sorted(curve.seconds_to(target) for curve in each)
