@@ -215,6 +215,7 @@ def slurm_site(patches: Patches = QUICK_PATCHES) -> Iterator[Slurm]:
     """Bring the site up, and take it away in any case."""
     _install_packages()
     root = Path(tempfile.mkdtemp(prefix="protein-sky-slurm-"))
+    folder = undertaker(root)
     process: subprocess.Popen[bytes] | None = None
     try:
         api_port = _lay_out(root, patches)
@@ -232,7 +233,21 @@ def slurm_site(patches: Patches = QUICK_PATCHES) -> Iterator[Slurm]:
         if process is not None:
             process.kill()
             process.wait()
-        shutil.rmtree(root)
+        folder.communicate()
+        assert not root.exists(), f"{root} cannot be removed"
+
+
+def undertaker(folder: Path) -> "subprocess.Popen[bytes]":
+    """A process that removes a folder when its input is closed, so also when this one is killed.
+
+    What dies with the site may still write there for a moment.
+    """
+    bury = 'cat; for _ in {1..300}; do rm -rf -- "$0" && break; sleep 0.2; done'
+    command = ["bash", "-c", bury, str(folder)]
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True
+    )
 
 
 UNSHARE = (

@@ -1,6 +1,9 @@
 """The site itself carries SkyPilot: what the other tests stand on."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +18,22 @@ job, handle = sky.stream_and_get(sky.launch(task, cluster_name=sys.argv[1], down
                                             idle_minutes_to_autostop=10))
 print("exit", sky.tail_logs(sys.argv[1], job, follow=True))
 """
+
+KILLED = """
+import os, pathlib, signal, sys
+from tests.infra.slurm.site import undertaker
+undertaker(pathlib.Path(sys.argv[1]))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_sites_folder_goes_with_tests_that_are_killed(tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    (folder / "log").mkdir(parents=True)
+    repository = Path(__file__).parents[3]
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(folder)], cwd=repository)
+    assert killed.returncode < 0
+    eventually(lambda: not folder.exists())
 
 
 def test_a_command_on_two_nodes_runs_through_skypilot_and_leaves_nothing(slurm: Slurm) -> None:
