@@ -29,7 +29,7 @@ def number(value: float | None, digits: int = 4) -> str:
         return MISSING
     if 10**digits <= abs(value) < 1e7:
         return f"{value:,.0f}"
-    return f"{value:.{digits}g}"
+    return f"{value:z.{digits}g}"  # z: no minus before a zero
 
 
 def value(of: Any) -> str:
