@@ -15,7 +15,7 @@ import msgspec
 from launcher import inbox, judging, metrics, policy, snapshot, trainlog, views
 from launcher.budget import Offer
 from launcher.config import from_mapping
-from launcher.early_stopping import Curve, thinned
+from launcher.early_stopping import furthest, thinned
 from launcher.errors import DiskError, ExecutorError
 from launcher.events import (
     AttemptCancelling,
@@ -35,9 +35,10 @@ from launcher.events import (
 from launcher.folder import SweepFolder
 from launcher.jobs import make_job
 from launcher.journal import JournalWriter
+from launcher.metrics import FolderCurves
 from launcher.optimizer import Ask, complete
 from launcher.policy import Cancel, Drop, End, Leave, Pause, Submit, Suggest, Wait
-from launcher.ports import Clock, Executor, Metrics, Outcome, Phase, Result, Run
+from launcher.ports import Clock, Curve, Curves, Executor, Metrics, Outcome, Phase, Result, Run
 from launcher.standing import Standing
 from launcher.state import Attempt, Mode, State, Trial, apply
 from protein import Space
@@ -63,7 +64,11 @@ TICK_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The edges of one sweep: everything that is not its own state."""
+    """The edges of one sweep: everything that is not its own state.
+
+    `sees_files`: what trials write is seen in their run folders while they run; where it is not,
+    the executor watches them for `stall_seconds`.
+    """
 
     executor: Executor
     metrics: Metrics
@@ -73,6 +78,8 @@ class World:
     watch: Watch = field(default=lambda _state, _event: None)
     notice: Notice = field(default=lambda _text: None)
     release: Release = field(default=tuple)
+    curves: Curves = field(default_factory=FolderCurves)
+    sees_files: bool = True
     poll_seconds: float = 1.0
     result_grace_seconds: float = 0.0
     host: str = ""
@@ -103,7 +110,7 @@ class Coordinator:
         self._is_new = True
         self._is_behind = False
         self._is_resting = False
-        self._trouble = ""  # with the executor, as it was told last
+        self._troubles: dict[str, str] = {}  # as they were told last
         self._backed_up_at = -math.inf
         self._reconciled_at = -math.inf
         self._progressed: dict[int, tuple[float, float]] = {}
@@ -237,13 +244,7 @@ class Coordinator:
                 case Submit():
                     self._submit(action)
                 case Cancel():
-                    self._record(
-                        AttemptCancelling(
-                            action.trial, action.attempt, action.reason, action.detail
-                        )
-                    )
-                    self._to_cancel.add(action.job_name)
-                    self._cancel()
+                    self._end(action)
                 case Drop(trial=trial):
                     self._record(TrialDropped(trial))
                 case Pause(reason=reason):
@@ -290,8 +291,11 @@ class Coordinator:
             self._record(AttemptSubmitted(action.trial, action.attempt))
 
     def _progress(self) -> dict[int, float]:
-        """Return when each running trial last wrote something, where a sweep wants to know."""
-        if self.config.execution.stall_seconds is None:
+        """Return when each running trial last wrote something, where a sweep wants to know.
+
+        Never (-inf) where a trial has written nothing yet.
+        """
+        if self.config.execution.stall_seconds is None or not self._world.sees_files:
             return {}
         now, seen = self._world.clock.now(), {}
         for trial in self.state.live_trials:
@@ -304,30 +308,41 @@ class Coordinator:
             else:  # the files' clock may be another than ours: what counts is that they changed
                 seen[trial.number] = before if before[0] == at else (at, now)
         self._progressed = seen
-        return {number: seen_at for number, (_, seen_at) in seen.items()}
+        never = (-math.inf, -math.inf)
+        return {t.number: seen.get(t.number, never)[1] for t in self.state.live_trials}
 
     def _curves(self) -> dict[int, Curve]:
         """Return what trials reported on their way, where the sweep stops trials early.
 
         The curve of a trial that is over is read once.
         """
-        if self.config.sweep.early_stopping is None:
+        rule = self.config.sweep.early_stopping
+        if rule is None:
             return {}
         for trial in self.state.ordered:
-            if trial.number not in self._curve_of_ended:
-                curve = self._curve(trial)
-                self._curve_of_running[trial.number] = curve
-                if trial.state.is_over:
-                    self._curve_of_ended[trial.number] = curve
-        return {**self._curve_of_running, **self._curve_of_ended}
+            if trial.state.is_over and trial.number not in self._curve_of_ended:
+                self._curve_of_ended[trial.number] = self._curve(trial)
+        begun = [trial for trial in self.state.open_trials if trial.attempts]
+        for trial in begun:
+            self._curve_of_ended.pop(trial.number, None)  # it is tried once more
+        source, metric = self._world.curves, rule.metric or self.config.sweep.metric
+        found = source.read([self._run(t) for t in begun], metric=metric, resource=rule.resource)
+        self._say_once("what trials report on their way", "read", source.problem)
+        self._curve_of_running = {t.number: found.get(t.run_id, ()) for t in begun}
+        return {**self._curve_of_ended, **self._curve_of_running}
 
     def _curve(self, trial: Trial) -> Curve:
-        """Return what a trial has reported until now, empty where nothing is stopped early."""
+        """Return all that is known here of what a trial reported on its way.
+
+        Its run folder counts, but files of trials on other machines may not have come home.
+        Empty where nothing is stopped early.
+        """
         rule = self.config.sweep.early_stopping
         if rule is None:
             return ()
         name = rule.metric or self.config.sweep.metric
-        return metrics.curve(self.folder.run(trial.run_id), name, resource=rule.resource)
+        here = metrics.curve(self.folder.run(trial.run_id), name, resource=rule.resource)
+        return furthest([here, self._curve_of_running.get(trial.number, ()), trial.curve])
 
     def _refuse(self, trial: Trial, detail: str) -> None:
         attempt = trial.attempt
@@ -335,6 +350,19 @@ class Coordinator:
         now = self._world.clock.now()
         failure = Failure.LAUNCH_ERROR
         self._record(judging.refused(self.config, trial, attempt, failure, detail, now))
+
+    def _end(self, action: Cancel) -> None:
+        """Record the intent to end an attempt, with what speaks against it, and ask for its end."""
+        curve: Curve = ()
+        if action.reason is Failure.STOPPED_EARLY:
+            curve = thinned(self._curve_of_running.get(action.trial, ()))
+        self._record(
+            AttemptCancelling(
+                action.trial, action.attempt, action.reason, action.detail, tuple(curve)
+            )
+        )
+        self._to_cancel.add(action.job_name)
+        self._cancel()
 
     def _cancel(self) -> None:
         """Ask for the end of all jobs that are to end; when the executor fails, ask again later."""
@@ -362,9 +390,9 @@ class Coordinator:
         try:
             outcomes = self._world.executor.poll([attempt.job_name for _, attempt in live])
         except ExecutorError as error:
-            self._say_once(f"jobs cannot be looked at now: {error.message}")
+            self._say_once("jobs", "looked at", error.message)
             return
-        self._say_once("")
+        self._say_once("jobs", "looked at", "")
         seen = [(t, a, outcomes[a.job_name]) for t, a in live if a.job_name in outcomes]
         results = self._results([trial for trial, _, outcome in seen if outcome.is_over])
         for trial, attempt, outcome in seen:
@@ -373,25 +401,26 @@ class Coordinator:
             elif results is not None:
                 self._record_end(trial, attempt, outcome, results.get(trial.run_id))
 
-    def _say_once(self, trouble: str) -> None:
-        """Tell of trouble with the executor when it begins and when it is over, not in between."""
-        if self._trouble and not trouble:
-            self._world.notice("jobs can be looked at again")
-        elif trouble and not self._trouble:
-            self._world.notice(trouble)
-        self._trouble = trouble
+    def _say_once(self, what: str, done: str, trouble: str) -> None:
+        """Tell of trouble with an edge when it begins and when it is over, not in between."""
+        before = self._troubles.get(what, "")
+        if before and not trouble:
+            self._world.notice(f"{what} can be {done} again")
+        elif trouble and not before:
+            self._world.notice(f"{what} cannot be {done} now: {trouble}")
+        self._troubles[what] = trouble
 
     def _results(self, trials: list[Trial]) -> dict[str, Result] | None:
         """Return what trials that are over reported; None: the source cannot say it now."""
-        runs = [
-            Run(trial.run_id, self.folder.run(trial.run_id), len(trial.attempts))
-            for trial in trials
-        ]
+        runs = [self._run(trial) for trial in trials]
         try:
             return dict(self._world.metrics.read(runs)) if runs else {}
         except ExecutorError as error:
             self._world.notice(f"results cannot be read now: {error.message}")
             return None
+
+    def _run(self, trial: Trial) -> Run:
+        return Run(trial.run_id, self.folder.run(trial.run_id), len(trial.attempts))
 
     def _record_start(self, trial: Trial, attempt: Attempt, outcome: Outcome) -> None:
         if outcome.phase is Phase.RUNNING and attempt.started_at is None:

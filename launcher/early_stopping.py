@@ -1,7 +1,6 @@
 """Should a running trial be ended because others did better by then? Pure functions of curves.
 
-A curve is what a trial reported on its way: (resource, value) in order, resource in the unit that
-the sweep file names (`cost_seconds` or `step`).
+Resources are in the unit that the sweep file names (`cost_seconds` or `step`).
 
 - median (Golovin et al. 2017, Google Vizier, section 3.2.2): end a trial whose best value by
   resource r is worse than the median of the others' running averages by r.
@@ -13,13 +12,11 @@ the sweep file names (`cost_seconds` or `step`).
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
+from launcher.ports import Curve
 from launcher.sweepfile.schema import EarlyStopping
-
-Curve = Sequence[tuple[float, float]]
-
 
 NO_FINALS: Mapping[int, float | None] = MappingProxyType({})
 MAX_POINTS = 32
@@ -51,6 +48,11 @@ def why_stop(
         case "forecast":
             known = {n: sign * final for n, final in finals.items() if final is not None}
             return _forecast(rule, own, [(others[n], known[n]) for n in others if n in known], sign)
+
+
+def furthest(curves: Iterable[Curve]) -> Curve:
+    """Return the curve that goes furthest, of equals the first; empty if there is none."""
+    return max(curves, key=lambda curve: curve[-1][0] if curve else -math.inf, default=())
 
 
 def thinned(curve: Curve) -> tuple[tuple[float, float], ...]:

@@ -137,12 +137,16 @@ class AttemptStarted(msgspec.Struct, frozen=True, tag="attempt_started"):
 
 
 class AttemptCancelling(msgspec.Struct, frozen=True, tag="attempt_cancelling"):
-    """The intent to end a job, and why; committed before the executor is called."""
+    """The intent to end a job, and why; committed before the executor is called.
+
+    `curve` is what spoke against a trial that others left behind: its source may be away later.
+    """
 
     trial: int
     attempt: int
     reason: Failure
     detail: str = ""
+    curve: tuple[tuple[float, float], ...] = ()
 
 
 class AttemptEnded(msgspec.Struct, frozen=True, tag="attempt_ended"):

@@ -14,7 +14,7 @@ from typing import Any
 
 from launcher import trainlog
 from launcher.config import SweepConfig
-from launcher.ports import Result, Run
+from launcher.ports import Curve, Result, Run
 
 MAX_RESULT_BYTES = 1024 * 1024
 MAX_CURVE_BYTES = 4 * 1024 * 1024
@@ -133,6 +133,29 @@ def curve(run_dir: Path, metric: str, *, resource: str) -> list[tuple[float, flo
         if not points or at > points[-1][0]:
             points.append((at, value))
     return points
+
+
+class FolderCurves:
+    """Reads curves from run folders: a Curves that needs no account and no network.
+
+    `root`: where the folders of the trials' machines are seen from here; None: our own folders.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        self._root = root
+
+    @property
+    def problem(self) -> str:
+        """Empty: what a folder does not show was not reported."""
+        return ""
+
+    def read(self, runs: Sequence[Run], *, metric: str, resource: str) -> Mapping[str, Curve]:
+        """Return what stands in metrics.jsonl of each run."""
+        folders = {
+            run.run_id: run.run_dir if self._root is None else self._root / run.run_id
+            for run in runs
+        }
+        return {name: curve(at, metric, resource=resource) for name, at in folders.items()}
 
 
 def reported_names(run: Run, sources: Sequence[Source] = FOLDER_SOURCES) -> list[str]:

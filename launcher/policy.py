@@ -16,7 +16,7 @@ from launcher.budget import (
     worst_case_usd,
 )
 from launcher.config import SweepConfig, from_mapping
-from launcher.early_stopping import Curve, why_stop
+from launcher.early_stopping import why_stop
 from launcher.events import (
     CancelRequested,
     Command,
@@ -29,6 +29,7 @@ from launcher.events import (
     SweepEdited,
     TrialRetried,
 )
+from launcher.ports import Curve
 from launcher.state import Enqueued, Mode, State, Trial, TrialState
 
 
@@ -114,7 +115,8 @@ def decide(
 ) -> Action:
     """Return the next thing to do.
 
-    `progress` says for running trials when their log or metrics last grew (Unix seconds);
+    `progress` says for running trials when their log or metrics last grew (Unix seconds), as far as
+    that can be seen: a trial that is missing is never taken to stand still;
     `curves` what all trials reported on their way, where the sweep stops trials early.
     """
     if state.mode is Mode.ENDED:
@@ -286,7 +288,7 @@ def _overdue(
         attempt = trial.attempt
         if attempt is None or attempt.started_at is None or attempt.cancelling is not None:
             continue
-        moved_at = max(attempt.started_at, progress.get(trial.number, attempt.started_at))
+        moved_at = max(attempt.started_at, progress.get(trial.number, math.inf))
         if timeout is not None and now - attempt.started_at >= timeout:
             return Cancel(trial.number, attempt.number, attempt.job_name, Failure.TIMEOUT)
         if stall is not None and now - moved_at >= stall:

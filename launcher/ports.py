@@ -144,6 +144,24 @@ class Metrics(Protocol):
         """
 
 
+Curve = Sequence[tuple[float, float]]
+"""What a trial reported on its way: (resource, value), resources rising."""
+
+
+class Curves(Protocol):
+    """Reads what trials report on their way, while they run."""
+
+    @property
+    def problem(self) -> str:
+        """Why a source cannot be asked now, empty if all can: what is known stays as it is."""
+
+    def read(self, runs: Sequence[Run], *, metric: str, resource: str) -> Mapping[str, Curve]:
+        """Return what is known by now, by run id, with one request for all; it never waits.
+
+        `resource` is `step` or `cost_seconds`. A run of which nothing is known may be missing.
+        """
+
+
 class Clock(Protocol):
     """Time, so that a whole sweep can run in virtual time. Unix seconds."""
 

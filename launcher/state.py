@@ -335,7 +335,7 @@ def _apply_to_trial(state: State, event: OfTrial, record: Recorded) -> State:
             trial = _with_attempt(
                 trial, event.attempt, cancelling=event.reason, detail=event.detail
             )
-            return _with_trial(state, trial)
+            return _with_trial(state, _with(trial, curve=event.curve or trial.curve))
         case AttemptEnded():
             return _end_attempt(state, trial, event, at)
         case TrialDropped():
@@ -347,6 +347,7 @@ def _apply_to_trial(state: State, event: OfTrial, record: Recorded) -> State:
                 trial,
                 state=TrialState.QUEUED,
                 failure=None,
+                curve=(),
                 detail="",
                 ended_at=None,
                 granted_attempts=trial.granted_attempts + 1,

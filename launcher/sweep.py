@@ -44,6 +44,7 @@ from launcher.restore import restore as rebuild
 from launcher.state import State
 from launcher.sweepfile.machines import OURSELVES
 from launcher.wandb.access import check_access
+from launcher.wandb.curves import FirstCurves, sources_elsewhere
 from launcher.wandb.environment import resolve_mode
 from launcher.wandb.metrics import metrics_of
 from launcher.wandb.sweep_run import shown_in_wandb
@@ -263,6 +264,8 @@ def connect(folder: SweepFolder, config: SweepConfig) -> World:
         offer,
         asking(earlier),
         release=on_sky.release,
+        curves=FirstCurves(sources_elsewhere(config, time.time)),
+        sees_files=False,
         poll_seconds=CLOUD_POLL_SECONDS,
         result_grace_seconds=LATE_SUMMARY_SECONDS if resolve_mode(config) == "online" else 0.0,
         host=socket.gethostname(),
@@ -324,18 +327,14 @@ def is_elsewhere(config: SweepConfig) -> bool:
 def check_elsewhere(config: SweepConfig) -> int | None:
     """Return the bytes of the folder that each machine gets; None if they get none.
 
-    Raises UsageError if that is too large, if SkyPilot is missing, or for a rule that needs a
-    trial's files while it runs.
+    Raises UsageError if that is too large, if SkyPilot is missing, or if trials are to be stopped
+    early and nothing tells here how they do.
     """
-    if config.execution.stall_seconds is not None:
-        raise UsageError(
-            "execution.stall_seconds: files on other machines cannot be watched from here",
-            hint="execution.timeout_seconds bounds a trial everywhere",
-        )
-    if config.sweep.early_stopping is not None:
+    if config.sweep.early_stopping is not None and not sources_elsewhere(config, time.time):
         raise UsageError(
             "sweep.early_stopping: what trials report on other machines comes home at their end",
-            hint="leave it out: --set sweep.early_stopping=null",
+            hint="W&B tells it on the way (WANDB_API_KEY, or `wandb login`), or execution.storage,"
+            " where it is a folder of this machine too",
         )
     check_installed()
     with contextlib.suppress(OSError):  # then it is sent, and counts

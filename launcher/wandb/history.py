@@ -57,7 +57,7 @@ def histories(
         found = ask(_HISTORY, {**place, "runs": runs, "specs": [json.dumps(spec)]})["project"]
         nodes = [edge["node"] for edge in found["runs"]["edges"]] if found is not None else []
         return {
-            n["name"]: (_points(n["sampledHistory"][0], metric), n["historyLineCount"])
+            n["name"]: (points_of(n["sampledHistory"][0], metric), n["historyLineCount"])
             for n in nodes
         }
 
@@ -106,7 +106,8 @@ def _halves(steps: Steps, points: Points) -> list[Steps]:
     return [(low, middle), (middle, high)] if middle > low else []
 
 
-def _points(rows: Sequence[Mapping[str, Any]], metric: str) -> Points:
+def points_of(rows: Sequence[Mapping[str, Any]], metric: str) -> Points:
+    """Return a metric's values in rows of a history, by their steps."""
     points: Points = {}
     for row in rows:
         step, value = as_number(row.get("_step")), as_number(flatten(row).get(metric))

@@ -1,15 +1,11 @@
 """Results from W&B's service, for trials whose folders are on other machines.
 
 One query for all runs that are asked for, and one for the histories of those whose summaries lack
-the metric, every 30 to 60 s, whatever the number of trials, and never while another is under way:
-the client retries inside for a while, so a query runs in the background and the coordinator never
-waits for W&B. While W&B fails, queries become rarer.
+the metric, whatever the number of trials; how often, says `polling`.
 """
 
 import os
-import queue
 import random
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,10 +18,8 @@ from launcher.wandb.access import Ask, api_key, asking
 from launcher.wandb.environment import entity, project, resolve_mode
 from launcher.wandb.history import histories
 from launcher.wandb.offline import as_result, over_what, wandb_sources, with_history
+from launcher.wandb.polling import Polling, Work, in_background
 
-POLL_SECONDS = (30.0, 60.0)
-"""Between two queries: drawn anew each time, so that many sweeps do not ask in step."""
-MAX_BACK_OFF_SECONDS = 900.0
 PAGE_SIZE = 500
 TIMEOUT_SECONDS = 20
 
@@ -47,14 +41,6 @@ Fetch = Callable[[Sequence[str]], Mapping[str, RemoteRun]]
 """Asks W&B for runs by id, all at once; it may raise anything. Unknown runs are missing."""
 
 
-Work = Callable[[], None]
-
-
-def in_background(work: Work) -> None:
-    """Do the work in a thread that does not keep the program alive."""
-    threading.Thread(target=work, name="wandb-metrics", daemon=True).start()
-
-
 class WandbMetrics:
     """A Metrics that asks W&B until a run has all that is wanted: a summary may be late in parts.
 
@@ -71,54 +57,30 @@ class WandbMetrics:
         draw: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._fetch = fetch
-        self._now = now
         self._config = config
-        self._start = start
-        self._draw = draw
-        self._answers: queue.SimpleQueue[Mapping[str, RemoteRun] | Exception] = queue.SimpleQueue()
-        self._is_asking = False
-        self._next_at = float("-inf")
-        self._failures = 0
+        self._polling = Polling[Mapping[str, RemoteRun]](now, start=start, draw=draw)
         self._known: dict[str, RemoteRun] = {}
         self._final: dict[str, RemoteRun] = {}
-        self._problem = ""
 
     @property
     def problem(self) -> str:
         """Why the last query failed, or that one is under way: it may take minutes to fail."""
-        return self._problem or ("W&B has not answered yet" if self._is_asking else "")
+        is_asking = "W&B has not answered yet" if self._polling.is_asking else ""
+        return self._polling.problem or is_asking
 
     def read(self, runs: Sequence[Run]) -> Mapping[str, Result]:
         """Return what is known by now, and ask for the rest when it is time."""
         self._take_answers()
         missing = [r.run_id for r in runs if not is_whole(self._config, self._result(r))]
-        if missing and not self._is_asking and self._now() >= self._next_at:
-            self._is_asking = True
-            self._start(lambda: self._ask(missing))
+        if missing:
+            self._polling.ask(lambda: self._fetch(missing))
             self._take_answers()
         results = {run.run_id: self._result(run) for run in runs}
         return {run_id: result for run_id, result in results.items() if result is not None}
 
-    def _ask(self, run_ids: Sequence[str]) -> None:
-        """Run a query; in the background, so that it only hands over what came of it."""
-        try:
-            self._answers.put(self._fetch(run_ids))
-        except Exception as error:  # noqa: BLE001 - the client raises whatever broke inside it
-            self._answers.put(error)
-
     def _take_answers(self) -> None:
-        while not self._answers.empty():
-            answer = self._answers.get()
-            self._is_asking = False
-            if isinstance(answer, Exception):
-                self._failures += 1
-                self._problem = f"W&B: {type(answer).__name__}: {answer}"
-            else:
-                self._failures = 0
-                self._problem = ""
-                self._learn(answer)
-            pause = self._draw(*POLL_SECONDS) * 2 ** min(self._failures, 16)
-            self._next_at = self._now() + min(pause, MAX_BACK_OFF_SECONDS)
+        for answer in self._polling.answers():
+            self._learn(answer)
 
     def _learn(self, answer: Mapping[str, RemoteRun]) -> None:
         """Keep runs that are over, or that stand still: their end may not have reached W&B."""

@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.early_stopping import Curve, thinned, why_stop
+from launcher.early_stopping import furthest, thinned, why_stop
+from launcher.ports import Curve
 from launcher.sweepfile.schema import EarlyStopping
 
 MEDIAN = EarlyStopping(method="median", resource="step", grace=10, min_trials=3)
@@ -84,6 +85,12 @@ def test_to_minimize_is_to_maximize_the_negative(values: list[float], rule: Earl
         up = why_stop(rule, "maximize", number, curves)
         down = why_stop(rule, "minimize", number, negative)
         assert bool(up) == bool(down)
+
+
+def test_of_several_accounts_of_a_trial_the_one_that_goes_furthest_counts() -> None:
+    assert furthest([flat(1.0, 3), [], flat(2.0, 5), flat(3.0, 5)]) == flat(2.0, 5)
+    assert furthest([[], ()]) == []
+    assert furthest([]) == ()
 
 
 FORECAST = EarlyStopping(method="forecast", resource="step", grace=10, min_trials=3)
