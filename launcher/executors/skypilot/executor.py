@@ -26,9 +26,10 @@ from launcher.executors.skypilot.calls import ListClusters, ListManaged, Sky
 from launcher.executors.skypilot.ending import Ending
 from launcher.executors.skypilot.ledger import Entry, Ledger
 from launcher.executors.skypilot.placing import PREFIX, Settings, own_name
-from launcher.executors.skypilot.queues import Queues
+from launcher.executors.skypilot.queues import NEVER, Queues
 from launcher.executors.skypilot.returns import Returns
 from launcher.executors.skypilot.starting import Starting
+from launcher.executors.skypilot.words import OwnWords
 from launcher.executors.validity import check, is_name
 from launcher.ports import Job, Outcome, Phase
 
@@ -51,6 +52,7 @@ class SkyPilotExecutor:
         self._now = now
         self._ledger = Ledger(folder / "sky")
         self._queues = Queues(sky, settings.cloud_prefix, settings.look_seconds, now)
+        self._words = OwnWords(settings.storage, now)
         self._returns = Returns(sky)
         self._ending = Ending(sky, settings, self._ledger, self._queues, now)
         self._starting = Starting(sky, settings, self._ledger, self._queues, self._ending, now)
@@ -136,19 +138,25 @@ class SkyPilotExecutor:
         for cluster in self._queues.take():
             self._lose(cluster)
         placed = [entry for entry in self._ledger.open() if entry.job_id is not None]
-        self._queues.ask({entry.cluster for entry in (*placed, *self._starting.unheard())})
+        clusters = {entry.cluster for entry in (*placed, *self._starting.unheard())}
+        self._queues.ask(clusters, self._words.of(placed))
         self._ending.end_doubles(placed)
         for entry in placed:
             self._follow(entry)
 
     def _lose(self, cluster: str) -> None:
-        """End the jobs of a cluster that is gone; those that waited for their turn go on anew."""
-        there = [e for e in self._ledger.of_cluster(cluster) if e.job_id is not None]
-        for entry in [e for e in there if e.outcome is None]:
-            turn = self._queues.turn(cluster, entry.job_id)
+        """End the jobs of a cluster that is gone; those that waited for their turn go on anew.
+
+        One that no list has shown yet was there after the one before it, as far as anyone knows.
+        """
+        open_there = [e for e in self._ledger.of_cluster(cluster) if e.outcome is None]
+        there = [(e.job_id, e) for e in open_there if e.job_id is not None]
+        before = NEVER
+        for job_id, entry in sorted(there, key=lambda place: place[0]):
+            turn = max(before, self._queues.turn(cluster, job_id))
             if turn != math.inf or not self._starting.send_again(entry):
-                seen = self._queues.seen(cluster, entry.job_id)
-                self._ledger.change(entry, outcome=outcomes.gone(entry, seen, self._now(), turn))
+                seen, before = self._queues.seen(cluster, job_id), self._now()
+                self._ledger.change(entry, outcome=outcomes.gone(entry, seen, before, turn))
         self._queues.forget(cluster)
 
     def _follow(self, entry: Entry) -> None:

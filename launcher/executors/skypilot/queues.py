@@ -1,16 +1,33 @@
 """What runs where: lists of jobs, asked of SkyPilot at most so often, read once they are there."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from launcher.executors.skypilot.calls import ListClusters, ListJobs, ListManaged, Sky, SkyJob
+from launcher.executors.skypilot.calls import (
+    ListClusters,
+    ListJobs,
+    ListManaged,
+    Sky,
+    SkyJob,
+    Status,
+)
 
 NEVER = float("-inf")
 
 LOOK_SHARE = 0.25
 """Of the time, at most, in which we look at one queue. A look is seconds of CPU on a head node that
 trials may need; where it takes long, because machines are busy or far, we look less often."""
+
+PATIENCE_SECONDS = 60.0
+"""The longest between two looks at one queue; where its jobs tell their ends themselves, the usual:
+only a machine that is lost, or a job's driver, says nothing."""
+
+SOON_SECONDS = 2.0
+"""From a job's own word to the first look at its queue, which may be behind it for seconds."""
+
+Words = Mapping[tuple[str | None, int], float | None]
+"""By cluster and number of a job that tells its end: since when it is over; None: it runs."""
 
 
 @dataclass(slots=True)
@@ -49,12 +66,11 @@ class Queues:
         """Whether every list that was asked for was answered once, and no census is under way."""
         return all(look.is_answered for look in self._looks.values()) and self._census is None
 
-    def ask(self, clusters: set[str | None]) -> None:
+    def ask(self, clusters: set[str | None], words: Words) -> None:
         """Ask for the lists of these, where it is time."""
         for cluster in clusters:
             look = self._looks.setdefault(cluster, _Look())
-            pause = max(self._look_seconds, look.took_seconds / LOOK_SHARE)
-            is_due = self._now() - look.asked_at >= pause
+            is_due = self._now() - look.asked_at >= self._pause(cluster, look, words)
             if look.request_id is None and is_due:
                 call = ListManaged(self._prefix) if cluster is None else ListJobs(cluster)
                 look.request_id, look.asked_at = self._sky.ask(call), self._now()
@@ -62,6 +78,22 @@ class Queues:
             del self._looks[cluster]
         if self._suspects and self._census is None:
             self._census = self._sky.ask(ListClusters(self._prefix, is_fresh=True))
+
+    def _pause(self, cluster: str | None, look: _Look, words: Words) -> float:
+        """Return the seconds from one look at a list to the next."""
+        usual = max(self._look_seconds, look.took_seconds / LOOK_SHARE)
+        usual = min(usual, PATIENCE_SECONDS)
+        there = {(cluster, job.job_id): job for job in look.jobs if not job.status.is_over}
+        behind = [since for place in there if (since := words.get(place)) is not None]
+        if behind:
+            return min(usual, max(SOON_SECONDS, look.asked_at - min(behind)))
+        running = [
+            place
+            for place, job in there.items()
+            if job.status is Status.RUNNING and self.turn(*place) != math.inf
+        ]
+        will_tell = bool(running) and all(place in words for place in running)
+        return PATIENCE_SECONDS if will_tell else usual
 
     def take(self) -> set[str]:
         """Read the lists that have come; return the clusters that are gone."""
@@ -105,6 +137,11 @@ class Queues:
         """Return a job as its list last showed it."""
         look = self._looks.get(cluster)
         return next((job for job in look.jobs if job.job_id == job_id), None) if look else None
+
+    def has_begun(self, cluster: str | None, job_id: int | None) -> bool:
+        """Whether a list has shown a job as running, or over."""
+        job = self.seen(cluster, job_id)
+        return job is not None and job.status is not Status.PENDING
 
     def turn(self, cluster: str | None, job_id: int | None) -> float:
         """Return when a job's turn came: all before it on its cluster were over; inf: it waits.

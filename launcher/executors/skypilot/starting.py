@@ -133,7 +133,9 @@ class Starting:
         if self._queues.is_suspect(entry.cluster):
             return False
         if self._settings.placing == "reused_clusters" and self._is_warm(entry.cluster):
-            return True
+            # Of two that SkyPilot starts at once either may be first, and ids say whose turn it is.
+            asked = [e for e in self._ledger.beside(entry) if e.request_id or e.job_id]
+            return all(self._queues.has_begun(e.cluster, e.job_id) for e in asked)
         under_way = [e for e in self._ledger.open() if e.request_id and e.job_id is None]
         is_there_soon = any(e.cluster and e.cluster == entry.cluster for e in under_way)
         has_room = len(under_way) < self._settings.launches

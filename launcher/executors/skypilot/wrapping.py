@@ -79,6 +79,16 @@ class Printed:
     is_again: bool = False  # it had been started there before, and did nothing
 
 
+def is_folder(storage: str) -> bool:
+    """Whether a storage is a folder that other machines may see under the same path."""
+    return storage.startswith("/")
+
+
+def over_file(attempt: int) -> str:
+    """Return what lies in a run folder of such a storage once an attempt there is over."""
+    return f".over-{attempt}"
+
+
 def run_section(job: Job, *, storage: str | None, is_guarded: bool) -> str:
     """Return the bash that runs a job on each of its nodes.
 
@@ -92,6 +102,7 @@ def run_section(job: Job, *, storage: str | None, is_guarded: bool) -> str:
     again = "exit 0" if is_guarded else ":"
     # Nodes that wait for each other's turns could wait for ever.
     turn = 'exec 9>"$HOME/.protein-sky/turn"; flock 9' if is_guarded and job.nodes == 1 else ":"
+    over = f'touch "$PROTEIN_RUN_DIR/{over_file(job.attempt)}"'
     watch, output, unwatch = _watched(job.stall_seconds) if job.stall_seconds else ("", "", "")
     return f"""\
 set +e
@@ -134,7 +145,8 @@ fi
 if [ "$NODE_INDEX" = 0 ]; then
   late=false
   case $code in 124|137) [ {limit:g} != 0 ] && [ $SECONDS -ge {int(limit)} ] && late=true;; esac
-  cd "$PROTEIN_RUN_DIR" && find . -path ./checkpoints -prune -o -type f -size -4096k -print0 \\
+  cd "$PROTEIN_RUN_DIR" && find . -path ./checkpoints -prune \\
+    -o -type f ! -name '.over-*' -size -4096k -print0 \\
     | tar --null -T - -czf "$ps/out" 2>/dev/null
   [ "$(wc -c <"$ps/out")" -le {MAX_RETURN_BYTES} ] \\
     || tar -czf "$ps/out" $(ls result.json metrics.jsonl 2>/dev/null) 2>/dev/null
@@ -143,6 +155,7 @@ if [ "$NODE_INDEX" = 0 ]; then
   printf 'PROTEIN_SKY_END {{"job":"%s","code":%s,"late":%s,"stalled":%s' \\
     {job.name} $code $late $stalled
   printf ',"began":%s,"ended":%s}}\\n' "$began" "$(date +%s.%N)"
+  {over if storage and is_folder(storage) else ":"}
 fi
 exit $code
 """

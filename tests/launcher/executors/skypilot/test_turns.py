@@ -8,14 +8,16 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from launcher.budget import Offer
 from launcher.coordinator import Coordinator, World
 from launcher.events import SweepCreated
-from launcher.executors.skypilot.calls import Exec, Launch
+from launcher.executors.skypilot.calls import Exec, Launch, ListJobs
 from launcher.executors.skypilot.executor import SkyPilotExecutor
+from launcher.executors.skypilot.queues import PATIENCE_SECONDS
+from launcher.executors.skypilot.wrapping import over_file
 from launcher.folder import SweepFolder
 from launcher.journal import JournalWriter
 from launcher.metrics import RunFolderMetrics
@@ -84,6 +86,29 @@ def _running(outcome: Outcome) -> Outcome | None:
     return outcome if outcome.phase is Phase.RUNNING else None
 
 
+def test_on_a_folder_that_we_see_too_a_job_says_when_to_look(one: Gated) -> None:
+    shared = one.folder / "shared"
+    one.settings = replace(one.settings, storage=str(shared), look_seconds=PATIENCE_SECONDS)
+    executor = one.executor()
+    executor.submit(one.gated("a"))
+    eventually(lambda: executor.poll(["a-1"])["a-1"].phase is Phase.RUNNING)
+    before, asked_at = len(one.cloud.calls), one.cloud.clock
+    one.let_go("a")
+    eventually((shared / "a" / over_file(1)).exists)
+    assert until_over(executor, "a-1").exit_code == 4
+    assert one.cloud.clock - asked_at < PATIENCE_SECONDS
+    assert all(isinstance(call, ListJobs) for call in one.cloud.calls[before:])
+
+
+def test_a_job_is_sent_ahead_only_once_the_one_before_has_begun(one: Gated) -> None:
+    executor = one.executor()
+    executor.submit(one.gated("a"))
+    executor.submit(one.gated("b"))
+    eventually(lambda: executor.poll([]) or any(isinstance(c, Exec) for c in one.cloud.calls))
+    kinds = [type(call) for call in one.cloud.calls]
+    assert kinds.index(ListJobs) < kinds.index(Exec)
+
+
 def test_a_job_that_is_cancelled_before_its_turn_costs_nothing(one: Gated) -> None:
     executor = one.executor()
     _, second = a_busy_one(one, executor)
@@ -138,6 +163,7 @@ STEPS = st.lists(
 )
 
 
+@example([("cancel", 0), ("", 0), ("", 0), ("", 0), ("lose", 2), ("", 0)])  # before any list
 @given(steps=STEPS)
 @settings(max_examples=15)
 def test_no_machine_time_is_charged_twice(steps: list[tuple[str, int]]) -> None:
@@ -201,7 +227,8 @@ def test_a_sweep_of_short_trials_keeps_its_machine_busy_and_pays_it_once(one: Ga
     attempts = [attempt for trial in ended.ordered for attempt in trial.attempts]
     assert [attempt.failure for attempt in attempts] == [None] * 6
     assert max(_waiting_at_once(ended)) == 1
-    spans = sorted((a.ended_at - a.machine_seconds, a.ended_at) for a in attempts if a.ended_at)
+    paid = [a for a in attempts if a.ended_at is not None and a.machine_seconds]
+    spans = sorted((a.ended_at - a.machine_seconds, a.ended_at) for a in paid if a.ended_at)
     assert all(until <= since + 1e-6 for (_, until), (since, _) in pairwise(spans))
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from launcher.executors.skypilot.wrapping import (
     PREEMPTION_HOOK,
     STALLED_EXIT_CODE,
+    over_file,
     printed,
     run_section,
     unpack,
@@ -75,6 +76,15 @@ def test_checkpoints_stay_where_they_are(job: Job, tmp_path: Path) -> None:
     unpack(printed(log, job.name).files, tmp_path / "back")
     assert (tmp_path / "two words" / "s.1" / "checkpoints" / "step").read_text() == "7\n"
     assert not (tmp_path / "back" / "checkpoints").exists()
+
+
+def test_a_job_says_that_it_is_over_where_other_machines_may_look(job: Job, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    run(replace(job, script="exit 3"), tmp_path / "machine", str(shared))
+    assert (shared / "s.1" / over_file(1)).exists()
+    log = run(replace(job, name="s-1-2", attempt=2), tmp_path / "machine", str(shared))
+    unpack(printed(log, "s-1-2").files, tmp_path / "back")
+    assert not list((tmp_path / "back").rglob(over_file(1)))
 
 
 def test_a_second_start_on_the_same_machine_does_nothing(job: Job, tmp_path: Path) -> None:

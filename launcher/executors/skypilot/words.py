@@ -1,0 +1,37 @@
+"""What jobs say of their ends where the folder that outlives machines is seen from here too.
+
+On Slurm that is common: the coordinator runs on a login node, and `execution.storage` is a folder
+of all nodes. A job's word only says when to look: what became of it, SkyPilot says.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from launcher.executors.skypilot.ledger import Entry
+from launcher.executors.skypilot.queues import Words
+from launcher.executors.skypilot.wrapping import is_folder, over_file
+
+
+class OwnWords:
+    """Remembers since when which job's word is there."""
+
+    def __init__(self, storage: str | None, now: Callable[[], float]) -> None:
+        self._storage = Path(storage) if storage and is_folder(storage) else None
+        self._now = now
+        self._over_since: dict[str, float] = {}
+
+    def of(self, entries: Iterable[Entry]) -> Words:
+        """Look for the words of jobs that are placed, and were not told to end."""
+        if self._storage is None:
+            return {}
+        words: dict[tuple[str | None, int], float | None] = {}
+        over_since = {}
+        for entry in entries:
+            run = self._storage / entry.run_id
+            if entry.job_id is None or entry.is_cancelled or not run.is_dir():
+                continue
+            if (run / over_file(entry.attempt)).exists():
+                over_since[entry.name] = self._over_since.get(entry.name, self._now())
+            words[entry.cluster, entry.job_id] = over_since.get(entry.name)
+        self._over_since = over_since
+        return words
