@@ -7,6 +7,7 @@ something.
 """
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,10 +20,11 @@ from protein.encoding import Encoding
 from protein.surrogates import LogCost, Surrogates
 
 Array = NDArray[np.float64]
-Worth = Callable[[Float[Array, "m d"]], Float[Array, " m"]]
+Weight = Callable[[Float[Array, "m d"]], Float[Array, " m"]]
 
 PATIENCE = 5.0
-_BEYOND_BUDGET = -1e6  # below any logarithm of a probability or an improvement
+_BEYOND_BUDGET = -1e12  # below any logarithm of a probability or an improvement
+NO_FLOOR = -sys.float_info.max
 ELITE = 8  # rows that a search goes on from
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -41,75 +43,79 @@ def log_h(u: Float[Array, " m"]) -> Float[Array, " m"]:
 
 @dataclass(frozen=True, slots=True)
 class Acquisition:
-    """Log expected improvement of the score over `incumbent`, plus log P(feasible)."""
+    """What rows of the unit cube are worth: log expected improvement over `incumbent`.
+
+    Added are log P(feasible) and `share`, the logarithm of a factor of at most 1 (see `Share`).
+    With a `price`, the logarithm of what a trial costs, the value is worth per price of the rows
+    that are worth at least `least`, and -inf of the others. Dividing by price everywhere (expected
+    improvement per unit cost) starves sweeps in which only dear trials score well: costs vary a
+    thousandfold, an uncertain model's improvements do not.
+    """
 
     encoding: Encoding
     surrogates: Surrogates
     incumbent: float
+    share: Weight
+    price: Weight | None = None
+    least: float = -math.inf
 
-    def __call__(self, U: Float[Array, "m d"]) -> Float[Array, " m"]:
-        """Value snapped rows of the unit cube; -inf for rows that cannot be among the best.
+    def __call__(self, U: Float[Array, "m d"], floor: float = NO_FLOOR) -> Float[Array, " m"]:
+        """Value rows: the best ELITE exactly, others, or below the floor, by what they are at most.
 
-        Feasibility only lowers a row's worth, so it is asked only for rows whose improvement alone
-        would put them among the best, or within what thrift may trade.
+        Variance and feasibility cost most of the time and only lower what a glance promises: they
+        are asked where they decide.
         """
-        F = self.encoding.features(U)
-        mean, variance = self.surrogates.score.predict(F)
+        F, share = self.encoding.features(U), self.share(U)
+        price = np.zeros(len(U)) if self.price is None else self.price(U)
+        score, log_p = self.surrogates.score, self.surrogates.log_p_feasible
+
+        def valued(worth: Float[Array, " r"], rows: NDArray[np.int64]) -> Float[Array, " r"]:
+            return np.where(worth >= self.least, worth - price[rows], -np.inf)
+
+        value = valued(self._improvement(*score.glance(F)) + share, np.arange(len(U)))
+        order = np.argsort(-value, kind="stable")
+        for chosen in (order[: 2 * ELITE], order[2 * ELITE :]):
+            rows = chosen[value[chosen] >= floor]
+            if len(rows):
+                worth = self._improvement(*score.predict(F[rows])) + share[rows]
+                value[rows] = valued(worth, rows)
+                likely = value[rows] >= floor
+                rows, worth = rows[likely], worth[likely]
+                value[rows] = valued(worth + log_p(F[rows]), rows)
+            floor = max(floor, enough(value[chosen]))
+        return value
+
+    def _improvement(
+        self, mean: Float[Array, " m"], variance: Float[Array, " m"]
+    ) -> Float[Array, " m"]:
         sd = np.sqrt(variance)
         improvement: Array = np.log(sd) + log_h((mean - self.incumbent) / sd)
-        if self.surrogates.feasibility is None:
-            return improvement
-        worth = np.full(len(F), -np.inf)
-        first = improvement >= np.quantile(improvement, 0.75)
-        worth[first] = improvement[first] + self.surrogates.log_p_feasible(F[first])
-        best = np.sort(worth)[-ELITE:]
-        rest = ~first & (improvement >= min(best[0], best[-1] - math.log(PATIENCE)))
-        worth[rest] = improvement[rest] + self.surrogates.log_p_feasible(F[rest])
-        return worth
+        return improvement
+
+
+def enough(value: Float[Array, " m"]) -> float:
+    """Give the least value among the best ELITE; less is of no use."""
+    return NO_FLOOR if len(value) < ELITE else float(np.partition(value, -ELITE)[-ELITE])
 
 
 @dataclass(frozen=True, slots=True)
-class Affordable:
-    """Worth, times the share of the budget that a trial leaves.
+class Share:
+    """The logarithm of the share of the budget that a trial leaves, to be added to its worth.
 
     Where much is left this changes little. In the end a dear trial must be worth the several
     cheaper ones that it displaces. Of what costs more than is left the cheapest is best.
     """
 
-    worth: Worth
     encoding: Encoding
     log_cost: LogCost
     left: float
 
     def __call__(self, U: Float[Array, "m d"]) -> Float[Array, " m"]:
-        """Value snapped rows of the unit cube."""
+        """Weigh snapped rows of the unit cube."""
         over = self.log_cost.predict(self.encoding.features(U)) - math.log(self.left)
         fits = over < 0.0
         rest = np.log1p(-np.exp(np.where(fits, over, -1.0)))
-        return np.where(fits, self.worth(U) + rest, _BEYOND_BUDGET * (1.0 + over))
-
-
-@dataclass(frozen=True, slots=True)
-class Thrift:
-    """Of the rows worth at least `floor`, the worth per expected cost; the others -inf.
-
-    Dividing by cost everywhere (expected improvement per unit cost) starves sweeps in which only
-    dear trials score well: costs vary a thousandfold, an uncertain model's improvements do not.
-    """
-
-    worth: Worth
-    encoding: Encoding
-    log_cost: LogCost
-    floor: float
-
-    def __call__(self, U: Float[Array, "m d"]) -> Float[Array, " m"]:
-        """Value snapped rows of the unit cube."""
-        return self.of(U, self.worth(U))
-
-    def of(self, U: Float[Array, "m d"], worth: Float[Array, " m"]) -> Float[Array, " m"]:
-        """Value rows whose worth is known."""
-        per_cost = worth - self.log_cost.predict(self.encoding.features(U))
-        return np.where(worth >= self.floor, per_cost, -np.inf)
+        return np.where(fits, rest, _BEYOND_BUDGET * (1.0 + over))
 
 
 def patience(skill: float) -> float:

@@ -8,13 +8,13 @@ expected improvement is highest at the edges of what is known, where it is most 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from protein.acquisition import ELITE, Acquisition, Affordable, Thrift, Worth, patience
+from protein.acquisition import ELITE, NO_FLOOR, Acquisition, Share, Weight, enough, patience
 from protein.candidates import around, everywhere, known_rows, unlike
 from protein.encoding import Encoding
 from protein.surrogates import LogCost, Surrogates
@@ -31,21 +31,24 @@ _FIRST_WIDTH, _NARROWING = 0.1, 0.4
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Candidates and what they are worth; -inf what was tried already or is not allowed."""
+    """Candidates and their values; -inf what was tried already or is not allowed.
+
+    The best ELITE are valued exactly, others may stand with what they are at most.
+    """
 
     U: Array
-    worth: Array
+    value: Array
 
     @property
     def best(self) -> Float[Array, " d"]:
         """The most valuable row."""
-        row: Array = self.U[int(np.argmax(self.worth))]
+        row: Array = self.U[int(np.argmax(self.value))]
         return row
 
     @property
     def elite(self) -> Float[Array, "e d"]:
         """The most valuable rows."""
-        rows: Array = self.U[np.argsort(-self.worth, kind="stable")[:ELITE]]
+        rows: Array = self.U[np.argsort(-self.value, kind="stable")[:ELITE]]
         return rows
 
 
@@ -67,13 +70,8 @@ def search(
     """
     expecting = surrogates.expecting(encoding.features(waiting))
     log_cost = surrogates.log_cost
-    acquisition = affordable(
-        Acquisition(encoding, expecting, surrogates.incumbent),
-        encoding,
-        log_cost,
-        waiting,
-        cost_left,
-    )
+    affordable = share_left(encoding, log_cost, waiting, cost_left)
+    acquisition = Acquisition(encoding, expecting, surrogates.incumbent, affordable)
     taken = tried | known_rows(waiting)
 
     def new(U: Float[Array, "m d"]) -> NDArray[np.bool_]:
@@ -88,42 +86,58 @@ def search(
         ]
     )
     pool = _refine(encoding, _valued(U, acquisition, new), acquisition, new, share, rng)
-    if np.isneginf(pool.worth).all():  # all values of a small space were tried: repeat one
-        pool = _refine(encoding, _valued(U, acquisition, allowed), acquisition, allowed, share, rng)
-    most = float(pool.worth.max())
+    if np.isneginf(pool.value).all():  # all values of a small space were tried: repeat one
+        pool = _valued(U, acquisition, allowed)
+        pool = _refine(encoding, pool, acquisition, allowed, share, rng)
+    most = float(pool.value.max())
     trade = patience(surrogates.skill)
     if log_cost is not None and trade > 1.0:
-        floor = most - np.log(trade)
-        thrift = Thrift(acquisition, encoding, log_cost, floor)
-        pool = Pool(pool.U, thrift.of(pool.U, pool.worth))
+        least = most - np.log(trade)
+
+        def price(U: Float[Array, "m d"]) -> Float[Array, " m"]:
+            return log_cost.predict(encoding.features(U))
+
+        thrift = replace(acquisition, price=price, least=least)
+        U = pool.U[pool.value >= least]
+        pool = Pool(U, thrift(U))
         if share == 1:
             pool = _refine(encoding, pool, thrift, new, share, rng)
     return pool.best, most
 
 
-def affordable(
-    worth: Worth,
+def share_left(
     encoding: Encoding,
     log_cost: LogCost | None,
     waiting: Float[Array, "p d"],
     cost_left: float | None,
-) -> Worth:
-    """Weigh worth by what is left of the budget once the waiting trials are paid."""
+) -> Weight:
+    """Give how to weigh rows by what is left of the budget once the waiting trials are paid."""
     if log_cost is None or cost_left is None:
-        return worth
+        return lambda U: np.zeros(len(U))
     promised = float(np.exp(log_cost.predict(encoding.features(waiting))).sum())
-    return Affordable(worth, encoding, log_cost, max(cost_left - promised, _NOTHING))
+    return Share(encoding, log_cost, max(cost_left - promised, _NOTHING))
 
 
-def _valued(U: Float[Array, "m d"], worth: Worth, new: Allowed) -> Pool:
-    return Pool(U, np.where(new(U), worth(U), -np.inf))
+def _valued(
+    U: Float[Array, "m d"], acquisition: Acquisition, new: Allowed, floor: float = NO_FLOOR
+) -> Pool:
+    value, is_new = np.full(len(U), -np.inf), new(U)
+    if is_new.any():
+        value[is_new] = acquisition(U[is_new], floor)
+    return Pool(U, value)
 
 
 def _refine(
-    encoding: Encoding, pool: Pool, worth: Worth, new: Allowed, share: int, rng: np.random.Generator
+    encoding: Encoding,
+    pool: Pool,
+    acquisition: Acquisition,
+    new: Allowed,
+    share: int,
+    rng: np.random.Generator,
 ) -> Pool:
     for index in range(_ROUNDS):
         width = _FIRST_WIDTH * _NARROWING**index
-        near = _valued(around(encoding, pool.elite, _NEAR // share, width, rng), worth, new)
-        pool = Pool(np.vstack([pool.U, near.U]), np.concatenate([pool.worth, near.worth]))
+        U = around(encoding, pool.elite, _NEAR // share, width, rng)
+        near = _valued(U, acquisition, new, enough(pool.value))
+        pool = Pool(np.vstack([pool.U, near.U]), np.concatenate([pool.value, near.value]))
     return pool

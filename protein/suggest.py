@@ -19,7 +19,7 @@ from protein.initial import initial_row
 from protein.methods import method_named
 from protein.observation import Observation, Suggestion, Value
 from protein.pareto import sign
-from protein.search import affordable, search
+from protein.search import search, share_left
 from protein.settings import NO_LIMIT, Budget, Settings
 from protein.space import Space
 from protein.surrogates import Surrogates, helpful, is_enough, learn, learn_cost
@@ -156,13 +156,10 @@ def _suggest(
     warm = any(is_enough(one) for one in told)
     if few and not (warm and len(taken) % 2 == 0):  # with earlier sweeps, every other trial
         log_cost = learn_cost(plain, plain.features(data.U), data.cost)
-        cheap = affordable(_equal, plain, log_cost, waiting, left.cost)
+        cheap = share_left(plain, log_cost, waiting, left.cost)
         row = initial_row(plain, taken, allowed, rng, cheap)
         return Suggestion(plain.decode(row), {"origin": "initial"})
     encoding, surrogates = memo.learn(plain)
-
-    def likely(U: Float[Array, "m d"]) -> Float[Array, " m"]:
-        return surrogates.log_p_feasible(encoding.features(U))
 
     def fills() -> bool:
         return rng.random() < _FILLING and not _is_the_end(left, len(taken))
@@ -172,15 +169,15 @@ def _suggest(
         row, most = search(encoding, surrogates, waiting, memo.tried, allowed, rng, left.cost)
     little = max(_LITTLE, _IN_NOISE * surrogates.score.noise**0.5)
     if is_blind or (most < math.log(little) and fills()):
-        cheap = affordable(likely, encoding, surrogates.log_cost, waiting, left.cost)
-        row = initial_row(plain, taken, allowed, rng, cheap)
+        cheap = share_left(encoding, surrogates.log_cost, waiting, left.cost)
+
+        def useful(U: Float[Array, "m d"]) -> Float[Array, " m"]:
+            return surrogates.log_p_feasible(encoding.features(U)) + cheap(U)
+
+        row = initial_row(plain, taken, allowed, rng, useful)
     if not allowed(row[None])[0]:
         raise ValueError("no parameters were found that the constraint accepts")
     return Suggestion(encoding.decode(row), explain(encoding, settings, surrogates, row))
-
-
-def _equal(U: Float[Array, "m d"]) -> Float[Array, " m"]:
-    return np.zeros(len(U))
 
 
 def _is_the_end(left: Budget, tried: int) -> bool:

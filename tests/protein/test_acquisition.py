@@ -7,7 +7,11 @@ from hypothesis import strategies as st
 from scipy import integrate
 from scipy.stats import norm
 
-from protein.acquisition import log_h, patience
+from protein import Observation, Settings, Space
+from protein.acquisition import ELITE, Acquisition, enough, log_h, patience
+from protein.data import Data
+from protein.encoding import Encoding
+from protein.surrogates import learn
 
 
 @settings(deadline=None)
@@ -34,3 +38,56 @@ def test_log_h_has_no_jumps_where_its_formulas_meet() -> None:
 def test_nothing_is_traded_for_cost_without_skill() -> None:
     assert patience(-3.0) == patience(0.6) == 1.0
     assert 1.0 < patience(0.7) < patience(0.9) == patience(1.0)
+
+
+def wild(
+    n: int, *, least: float = -math.inf, priced: bool = False
+) -> tuple[Acquisition, np.ndarray]:
+    """An acquisition of `n` trials, a quarter of which failed, and rows to value."""
+    rng = np.random.default_rng(n)
+    space = Space.from_dict({name: {"min": 0.0, "max": 1.0} for name in "abc"})
+    rows = rng.random((n, 3))
+    told = [
+        Observation(dict(zip("abc", map(float, u), strict=True)), float(np.sin(9 * u).sum()), None)
+        for u in rows
+    ]
+    failed = [Observation(o.params, None, None, True) for o in told if o.params["a"] > 0.75]
+    encoding = Encoding(space)
+    surrogates = learn(encoding, Data.of(encoding, Settings(), told[: 3 * n // 4] + failed))
+    acquisition = Acquisition(
+        encoding,
+        surrogates,
+        surrogates.incumbent,
+        share=lambda U: -U[:, 0],
+        price=(lambda U: 3.0 * U[:, 1]) if priced else None,
+        least=least,
+    )
+    return acquisition, rng.random((200, 3))
+
+
+def one_by_one(acquisition: Acquisition, U: np.ndarray) -> np.ndarray:
+    return np.concatenate([acquisition(row[None]) for row in U])
+
+
+@pytest.mark.parametrize("n", [8, 40])
+@pytest.mark.parametrize("priced", [False, True])
+def test_the_best_rows_are_valued_as_if_each_were_asked_alone(n: int, priced: bool) -> None:
+    acquisition, U = wild(n, priced=priced, least=-6.0)
+    alone, together = one_by_one(acquisition, U), acquisition(U)
+    best = np.argsort(-alone)[:ELITE]
+    assert set(np.argsort(-together)[:ELITE]) == set(best)
+    assert together[best] == pytest.approx(alone[best])
+    assert (together >= alone - 1e-9).all()
+
+
+def test_rows_below_the_floor_stay_below_it() -> None:
+    acquisition, U = wild(40)
+    alone = one_by_one(acquisition, U)
+    floor = enough(alone)
+    assert ((acquisition(U, floor) >= floor) == (alone >= floor)).all()
+
+
+def test_what_is_worth_too_little_is_not_taken_for_its_price() -> None:
+    acquisition, U = wild(40, priced=True, least=-2.0)
+    worth = one_by_one(wild(40)[0], U)
+    assert (np.isneginf(one_by_one(acquisition, U)) == (worth < -2.0)).all()

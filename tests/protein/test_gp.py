@@ -66,6 +66,16 @@ def test_a_believed_row_keeps_the_mean_and_shrinks_the_variance() -> None:
     assert (after.predict(Z)[1] < before.predict(Z)[1]).all()
 
 
+def test_a_glance_gives_the_mean_and_never_too_little_variance() -> None:
+    grown = gp.condition(X, Y, GROUP, THETA).extend(RNG.random((3, 3)))
+    W = RNG.random((150, 3))
+    mean, variance = grown.predict(W)
+    seen, at_most = grown.glance(W)
+    assert seen == pytest.approx(mean)
+    assert (at_most >= variance - 1e-12).all()
+    assert (at_most < math.exp(THETA[-1]) + gp.MEAN_VARIANCE).all()
+
+
 def test_leaving_one_out_is_what_it_says() -> None:
     residual = gp.condition(X, Y, GROUP, THETA).leave_one_out()
     others = np.arange(25) != 7
