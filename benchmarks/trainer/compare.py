@@ -314,6 +314,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, help="per run, instead of each setting's own")
     parser.add_argument("--trainers", nargs="+", default=list(RUNS), choices=list(RUNS))
+    parser.add_argument("--settings", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
@@ -323,7 +324,7 @@ def main() -> None:
     runs = {name: RUNS[name] for name in options.trainers}
     if not find_spec("cleanrl"):
         runs.pop("CleanRL", None)
-    measured: Results = {row: [] for row in TABLE if row[1] in runs}
+    measured: Results = {row: [] for row in TABLE if row[0] in options.settings and row[1] in runs}
     for seed in range(1, options.seeds + 1):
         for (settings, trainer), results in measured.items():
             chosen = SETTINGS[settings] | ({"steps": options.steps} if options.steps else {})
