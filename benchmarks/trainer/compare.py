@@ -43,7 +43,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "demo": {
         "envs": 32, "horizon": 32, "minibatch": 256, "epochs": 4, "lr": 5e-3,
-        "gamma": 0.99, "gae_lambda": 0.95, "entropy": 0.01, "steps": 150_000,
+        "gamma": 0.99, "gae_lambda": 0.95, "entropy": 0.01, "steps": 200_000,
     },
     "grid": {
         "envs": 64, "horizon": 32, "minibatch": 512, "epochs": 4, "lr": 3e-3,
