@@ -231,7 +231,7 @@ def test_a_trial_that_writes_nothing_more_is_ended_and_not_tried_again(
     "where", ["/dev/stdout", "/dev/stderr", '"$PROTEIN_RUN_DIR/metrics.jsonl"']
 )
 def test_a_trial_that_goes_on_writing_is_left_alone(job: Job, tmp_path: Path, where: str) -> None:
-    script = f"for n in {{1..40}}; do echo '{{}}' >>{where}; sleep 0.1; done"
+    script = f"for n in {{1..10}}; do echo '{{}}' >>{where}; sleep 0.6; done"
     said = printed(run(replace(job, script=script, stall_seconds=3.0), tmp_path / "m"), job.name)
     assert (said.exit_code, said.is_stalled) == (0, False)
 
