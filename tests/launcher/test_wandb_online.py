@@ -25,11 +25,13 @@ from launcher.optimizer import ask
 from launcher.ports import Run
 from launcher.state import State, TrialState, apply, fold
 from launcher.sweep import SystemClock, create
+from launcher.wandb.curves import sources_elsewhere
 from launcher.wandb.environment import commit
 from launcher.wandb.metrics import RemoteRun, WandbMetrics, from_api, metrics_of
 from launcher.wandb.sweep_page import find_or_create_sweep
 from tests.launcher.builders import a_config
 from tests.launcher.test_coordinator import Lab
+from tests.launcher.waiting import eventually
 from tests.wandb_server.server import DROP, WandbServer, wandb_server
 
 pytestmark = pytest.mark.timeout(300)  # each client is a process or two
@@ -161,6 +163,16 @@ def test_what_only_the_service_has_is_read_from_there(server: WandbServer, tmp_p
         "eval.loss": -0.5, "hidden": 0.5, "reward.max": 0.75, "reward.mean_last_2": 0.625,
         "hidden.min": 0.25,
     }  # fmt: skip
+    (source,) = sources_elsewhere(a_config(wandb={"mode": "online"}), time.time)
+    run = Run(trial.run_id, tmp_path, 1)
+    curve = eventually(lambda: source.read([run], metric="reward", resource="step")[run.run_id])
+    assert curve == ((0.0, 0.25), (1.0, 0.75), (2.0, 0.5))
+    (source,) = sources_elsewhere(a_config(wandb={"mode": "online"}), time.time)
+    by_seconds = eventually(
+        lambda: source.read([run], metric="reward", resource="cost_seconds")[run.run_id]
+    )
+    assert by_seconds[0][1] == 0.25
+    assert 0 <= by_seconds[0][0] <= by_seconds[-1][0] < 600
 
 
 @pytest.mark.parametrize("place", [ELSEWHERE, "import wandb\nwandb.init().log({'loss': 3.0})"])
