@@ -49,14 +49,20 @@ def optuna_method(sampler: str) -> Method:
 
 
 def _told(optuna: Any, space: Space, settings: Settings, observed: Sequence[Observation]) -> Any:
-    states = optuna.trial.TrialState
     for one in observed:
-        if space.contains(one.params):
-            if one.succeeded and one.score is not None:
-                outcome = {"state": states.COMPLETE, "value": sign(settings.goal) * one.score}
-            else:
-                outcome = {"state": states.FAIL}
-            yield _trial(optuna, space, one.params, **outcome)
+        if space.contains(one.params) and (one.curve or not one.is_stopped):
+            yield _trial(optuna, space, one.params, **_outcome(optuna, settings, one))
+
+
+def _outcome(optuna: Any, settings: Settings, one: Observation) -> dict[str, Any]:
+    """Tell how a trial ended; what a stopped one had come to is no score, but what it reported."""
+    states = optuna.trial.TrialState
+    if not one.succeeded or one.score is None:
+        return {"state": states.FAIL}
+    if one.is_stopped:
+        reported = {round(at): sign(settings.goal) * value for at, value in one.curve}
+        return {"state": states.PRUNED, "intermediate_values": reported}
+    return {"state": states.COMPLETE, "value": sign(settings.goal) * one.score}
 
 
 def _running(optuna: Any, space: Space, pending: Sequence[Params]) -> Any:

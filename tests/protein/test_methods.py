@@ -69,3 +69,30 @@ def test_an_unknown_method_is_an_error_that_names_it(name: str) -> None:
 def test_samplers_of_optuna_suggest(sampler: str) -> None:
     pytest.importorskip("optuna")
     assert sweep(f"optuna:{sampler}", 14) == sweep(f"optuna:{sampler}", 14)
+
+
+def test_stopped_trials_are_pruned_ones_to_optuna(monkeypatch: pytest.MonkeyPatch) -> None:
+    optuna = pytest.importorskip("optuna")
+    seen: list[object] = []
+
+    class Watching(optuna.samplers.RandomSampler):
+        def sample_independent(self, study, trial, *rest):
+            seen[:] = [
+                (t.state.name, t.values, t.intermediate_values)
+                for t in study.trials
+                if t.state.is_finished()
+            ]
+            return super().sample_independent(study, trial, *rest)
+
+    monkeypatch.setattr(optuna.samplers, "Watching", Watching, raising=False)
+    params = dict(suggest(SPACE, Settings(), [], [], 0).params)
+    curve = ((10.0, 3.0), (20.0, 2.0))
+    told = [
+        Observation(params, 1.5, 1.0, curve=curve),
+        Observation(params, 2.0, 0.5, curve=curve, is_stopped=True),
+        Observation(params, 2.0, 0.5, is_stopped=True),
+        Observation(params, None, 0.5, is_failure=True),
+    ]
+    suggest(SPACE, Settings(method="optuna:Watching", goal="minimize"), told, [], 0)
+    pruned = ("PRUNED", None, {10: -3.0, 20: -2.0})
+    assert seen == [("COMPLETE", [-1.5], {}), pruned, ("FAIL", None, {})]
