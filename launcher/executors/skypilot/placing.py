@@ -106,6 +106,8 @@ def call_for(
         "run": run,
     }
     if cluster is None:
+        # A server with service accounts would hand each job a token for all that is the user's.
+        task["api_server_access"] = False
         return LaunchManaged(PREFIX + job.name, task, job.secrets, settings.pool)
     if is_warm and settings.placing == "reused_clusters":
         return Exec(cluster, task, job.secrets)

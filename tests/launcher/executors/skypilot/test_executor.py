@@ -337,6 +337,13 @@ def test_a_managed_job_costs_what_its_machines_did_while_they_were_there(tmp_pat
     assert until_over(executor, "a-1").price_usd_per_hour == 1.0
 
 
+def test_a_trial_under_the_jobs_controller_gets_no_key_to_the_server(tmp_path: Path) -> None:
+    cluster = SkyCluster(tmp_path, "managed_jobs")
+    cluster.executor().submit(cluster.job("exit 0"))
+    (launch,) = (c for c in cluster.cloud.calls if isinstance(c, LaunchManaged))
+    assert launch.task["api_server_access"] is False
+
+
 def test_a_cluster_that_was_gone_in_between_is_paid_from_its_launch_on(warm: SkyCluster) -> None:
     executor = warm.executor()
     executor.submit(warm.job("exit 0", "a"))
