@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from launcher.budget import active_seconds
 from launcher.config import SweepConfig
 from launcher.edits import project
 from launcher.errors import ProteinSkyError
@@ -80,14 +81,19 @@ class Optimizer:
     def left(self, state: State) -> Budget:
         """Return what is left of the sweep's budget.
 
-        Dollars count as costs at what a unit of cost has come to until now: trials may measure
-        their costs themselves, and machines have their prices.
+        Dollars and hours count as costs at what they have bought until now: trials may measure
+        their costs themselves, machines have their prices, and several trials share an hour.
         """
-        over = [t for t in state.ordered if t.state.is_over and t.cost_seconds and t.cost_usd]
-        usd, cost = sum(t.cost_usd for t in over), sum(t.cost_seconds or 0.0 for t in over)
-        limit = self.config.budget.usd
-        cost_left = None if limit is None or not usd else (limit - state.settled_usd) * cost / usd
-        return Budget(cost=cost_left, trials=self.config.total_trials - len(state.trials))
+        over = [t for t in state.ordered if t.state.is_over and t.cost_seconds]
+        paid = [t for t in over if t.cost_usd]
+        limits, worked, lefts = self.config.budget, active_seconds(state, state.at) / 3600, []
+        if limits.usd is not None and paid:
+            per_usd = _costs(paid) / sum(t.cost_usd for t in paid)
+            lefts.append((limits.usd - state.settled_usd) * per_usd)
+        if limits.hours is not None and over and worked > 0.0:
+            lefts.append((limits.hours - worked) * _costs(over) / worked)
+        trials_left = self.config.total_trials - len(state.trials)
+        return Budget(cost=min(lefts, default=None), trials=trials_left)
 
     def _weighed(
         self, state: State, observed: Sequence[Observation], seed: int
@@ -99,6 +105,10 @@ class Optimizer:
         failures = [o for o in observed if o.is_failure]
         weighed = [replace(o, score=s) for (o, _), s in zip(known, scores, strict=True)]
         return weighed + failures
+
+
+def _costs(trials: Sequence[Trial]) -> float:
+    return sum(trial.cost_seconds or 0.0 for trial in trials)
 
 
 MAX_DRAWS = 10_000

@@ -26,6 +26,17 @@ def test_dollars_left_count_as_costs_at_what_costs_have_come_to() -> None:
     assert left.trials == 2
 
 
+def test_hours_left_count_as_what_hours_have_bought() -> None:
+    def left(**budget: float) -> Budget:
+        story = Story(a_config(budget=budget)).start().start()
+        story.now = START + 1799.0
+        story.record(ended(1, 0.5, usd=2.0, seconds=300.0))
+        return Optimizer.of(story.config).left(story.state)
+
+    assert left(hours=2.0).cost == pytest.approx(300.0 / 0.5 * 1.5)
+    assert left(hours=2.0, usd=3.0).cost == pytest.approx(150.0)
+
+
 def test_without_a_cap_or_a_bill_only_trials_are_counted() -> None:
     free = Story(a_config(budget={"usd": 10.0})).start()
     free.record(ended(1, 0.5, usd=0.0, seconds=100.0))
