@@ -139,9 +139,12 @@ class SkyPilotExecutor:
             self._lose(cluster)
         placed = [entry for entry in self._ledger.open() if entry.job_id is not None]
         clusters = {entry.cluster for entry in (*placed, *self._starting.unheard())}
-        self._queues.ask(clusters, self._words.of(placed))
+        words = self._words.of(placed)
+        self._queues.ask(clusters, words)
         self._ending.end_doubles(placed)
         for entry in placed:
+            if entry.cluster is not None and words.get((entry.cluster, entry.job_id)) is not None:
+                self._returns.begin(entry)
             self._follow(entry)
 
     def _lose(self, cluster: str) -> None:

@@ -26,7 +26,7 @@ only a machine that is lost, or a job's driver, says nothing."""
 SOON_SECONDS = 2.0
 """From a job's own word to the first look at its queue, which may be behind it for seconds."""
 
-Words = Mapping[tuple[str | None, int], float | None]
+Words = Mapping[tuple[str | None, int | None], float | None]
 """By cluster and number of a job that tells its end: since when it is over; None: it runs."""
 
 

@@ -20,6 +20,7 @@ THREADS = 4
 class _Fetch:
     future: "Future[str]"
     tries: int = 1
+    is_early: bool = False  # begun before the queue had seen the end
 
 
 class Returns:
@@ -31,7 +32,13 @@ class Returns:
         self._fetches: dict[str, _Fetch] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._fetches)
+        """Whether anything of a job that is over is on its way."""
+        return any(not fetch.is_early for fetch in self._fetches.values())
+
+    def begin(self, entry: Entry) -> None:
+        """Fetch what a job printed that says itself that it is over: its queue may be behind."""
+        if entry.name not in self._fetches:
+            self._fetches[entry.name] = _Fetch(self._fetched(entry), is_early=True)
 
     def bring(self, entry: Entry) -> wrapping.Printed | None:
         """Return what a job printed, once that and its files are in its run folder; None: not yet.
@@ -39,12 +46,10 @@ class Returns:
         A log that cannot be had is as good as an empty one. Raises ExecutorError from an OSError
         where the disk refuses; ask again then.
         """
-        assert entry.job_id is not None
         fetch = self._fetches.get(entry.name)
-        if fetch is None or (fetch.future.done() and self._is_worth_another(fetch)):
-            where = Where(entry.cluster, entry.job_id)
-            future = self._threads.submit(self._sky.log, where)
-            self._fetches[entry.name] = _Fetch(future, fetch.tries + 1 if fetch else 1)
+        if fetch is None or (fetch.future.done() and self._is_worth_another(fetch, entry)):
+            tries = fetch.tries + 1 if fetch else 1
+            self._fetches[entry.name] = _Fetch(self._fetched(entry), tries)
             return None
         if not fetch.future.done():
             return None
@@ -58,8 +63,14 @@ class Returns:
         del self._fetches[entry.name]
         return said
 
-    def _is_worth_another(self, fetch: _Fetch) -> bool:
-        return fetch.future.exception() is not None and fetch.tries < TRIES
+    def _fetched(self, entry: Entry) -> "Future[str]":
+        assert entry.job_id is not None
+        return self._threads.submit(self._sky.log, Where(entry.cluster, entry.job_id))
+
+    def _is_worth_another(self, fetch: _Fetch, entry: Entry) -> bool:
+        if fetch.future.exception() is not None:
+            return fetch.tries < TRIES
+        return fetch.is_early and wrapping.printed(fetch.future.result(), entry.name).is_cut
 
 
 def _keep(entry: Entry, said: wrapping.Printed) -> None:

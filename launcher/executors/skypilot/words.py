@@ -24,7 +24,7 @@ class OwnWords:
         """Look for the words of jobs that are placed, and were not told to end."""
         if self._storage is None:
             return {}
-        words: dict[tuple[str | None, int], float | None] = {}
+        words: dict[tuple[str | None, int | None], float | None] = {}
         over_since = {}
         for entry in entries:
             run = self._storage / entry.run_id

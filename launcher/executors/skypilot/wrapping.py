@@ -78,6 +78,11 @@ class Printed:
     files: bytes = b""
     is_again: bool = False  # it had been started there before, and did nothing
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the last words are missing."""
+        return self.exit_code is None and not self.is_again
+
 
 def is_folder(storage: str) -> bool:
     """Whether a storage is a folder that other machines may see under the same path."""

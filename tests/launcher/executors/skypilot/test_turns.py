@@ -98,6 +98,7 @@ def test_on_a_folder_that_we_see_too_a_job_says_when_to_look(one: Gated) -> None
     assert until_over(executor, "a-1").exit_code == 4
     assert one.cloud.clock - asked_at < PATIENCE_SECONDS
     assert all(isinstance(call, ListJobs) for call in one.cloud.calls[before:])
+    assert not executor._returns
 
 
 def test_a_job_is_sent_ahead_only_once_the_one_before_has_begun(one: Gated) -> None:
