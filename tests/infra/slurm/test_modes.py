@@ -1,8 +1,10 @@
 """The other ways to place a trial: on a cluster of its own, as a managed job, and in a pool."""
 
+import json
 from collections.abc import Callable
 
 import pytest
+import yaml
 
 from tests.infra.slurm.site import NODES, Slurm
 from tests.infra.slurm.sweeps import SOON, SlurmSweep
@@ -60,3 +62,53 @@ def test_trials_take_turns_on_the_workers_of_a_pool_that_goes_with_the_sweep(
     assert len(sweep.starts()) == 3
     assert len({start.allocation for start in sweep.starts()}) <= 2
     eventually(lambda: not sweep.allocations(), seconds=SOON)
+
+
+JOBS = """
+fields = ["job_id", "job_name", "status", "root_job_id"]
+records = sky.get(sky.jobs.queue_v2(refresh=False, all_users=True, fields=fields))[0]
+live = [record for record in records if not record.status.is_terminal()]
+print(json.dumps([[r.job_name, r.job_id, r.root_job_id] for r in live]))
+"""
+
+
+def jobs(slurm: Slurm) -> dict[str, tuple[int, int | None]]:
+    """The managed jobs that are not over: each one's number, and its group's."""
+    said = slurm.sdk("import sky.jobs" + JOBS).splitlines()[-1]
+    return {name: (number, root) for name, number, root in json.loads(said)}
+
+
+def test_trials_of_a_coordinator_in_a_job_group_are_its_members_and_go_with_it(
+    slurm: Slurm, new_sweep: Callable[[str], SlurmSweep]
+) -> None:
+    """One that is cancelled is a lost machine to its sweep, and nothing to the other."""
+    sweep = new_sweep("grouped")
+    cases = ["waits-1", "waits-2"]
+    sweep.write(cases=cases, parallel=2, execution={"mode": "managed_jobs"})
+    (sweep.evidence / "grouped.yaml").write_text((sweep.folder / "grouped.yaml").read_text())
+    coordinator = {
+        "name": "coordinator",
+        "resources": {"infra": "slurm/loopback", "cpus": 1},
+        "envs": {
+            "PROTEIN_TRAIN_DIR": str(sweep.evidence / "train"),
+            "SKYPILOT_API_SERVER_ENDPOINT": slurm.api_url,
+            "SKYPILOT_DISABLE_USAGE_COLLECTION": "1",
+        },
+        "run": f"cd {sweep.evidence} && PATH={slurm.env['PATH']}"
+        " protein-sky launch grouped.yaml --cloud slurm --yes",
+    }
+    header = {"name": "group", "execution": "parallel", "inter_connection": False}
+    group = sweep.folder / "group.yaml"
+    group.write_text(yaml.safe_dump_all([header, coordinator]))
+    slurm.run("sky", "jobs", "launch", "--yes", "--detach-run", group)
+    eventually(lambda: len(sweep.starts()) == 2, seconds=SOON)
+    there = jobs(slurm)
+    members = {name: number for name, (number, _) in there.items() if "grouped" in name}
+    assert len(members) == 2
+    assert {root for name, (_, root) in there.items() if name in members} == {there["group"][0]}
+    first = next(number for name, number in members.items() if name.endswith("-1-1"))
+    slurm.run("sky", "jobs", "cancel", "--yes", str(first))
+    eventually(lambda: len(sweep.starts()) == 3, seconds=SOON)
+    assert [(start.trial, start.attempt) for start in sweep.starts()][2] == (1, 2)
+    slurm.run("sky", "jobs", "cancel", "--yes", "--name", "group")
+    eventually(lambda: not jobs(slurm) and not slurm.squeue(), seconds=SOON)
