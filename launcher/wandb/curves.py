@@ -149,6 +149,8 @@ class FirstCurves:
     @property
     def problem(self) -> str:
         """Why a source cannot be asked now, empty if all can."""
+        if not self._sources:  # there was one when the sweep was launched
+            return "there is no key for W&B, and execution.storage is no folder of this machine"
         return next((source.problem for source in self._sources if source.problem), "")
 
     def read(self, runs: Sequence[Run], *, metric: str, resource: str) -> Mapping[str, Curve]:

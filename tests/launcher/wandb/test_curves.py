@@ -200,6 +200,12 @@ def test_what_a_shared_folder_knows_w_and_b_is_not_asked(
     assert found == {"a": [(3.0, 0.5)], "b": ((1.0, 1.0),)}
 
 
+def test_a_sweep_whose_source_went_away_says_what_it_lacks() -> None:
+    nobody = FirstCurves([])
+    assert nobody.read(runs("a"), metric="reward", resource="step") == {}
+    assert "no key for W&B" in nobody.problem
+
+
 @pytest.mark.parametrize(
     ("mode", "key", "storage", "kinds"),
     [

@@ -5,6 +5,7 @@ Tasks are real bash; what a trial reports on its way stands in a W&B of ours.
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ from launcher.executors.skypilot.calls import CancelJobs, Launch
 from launcher.executors.skypilot.executor import SkyPilotExecutor
 from launcher.folder import SweepFolder
 from launcher.journal import JournalWriter
-from launcher.metrics import RunFolderMetrics
+from launcher.metrics import FolderCurves, RunFolderMetrics
 from launcher.optimizer import ask, observation
-from launcher.ports import Curve, Run
+from launcher.ports import Curve, Curves, Run
 from launcher.state import State, TrialState, apply, fold
 from launcher.wandb.access import asking
 from launcher.wandb.curves import WandbCurves
@@ -80,7 +81,9 @@ class Watched:
         self.folder = SweepFolder(cluster.folder / self.config.name)
         self._server = server
 
-    def run(self, executor: SkyPilotExecutor | None = None) -> State:
+    def run(
+        self, executor: SkyPilotExecutor | None = None, *, curves: Curves | None = None
+    ) -> State:
         """Run it by a new coordinator."""
         world = World(
             executor or self.cluster.executor(),
@@ -89,12 +92,7 @@ class Watched:
             Offer(1e-3, parallel=1),
             ask,
             watch=self._log,
-            curves=WandbCurves(
-                asking({"HOME": "/nowhere", **self._server.environ}),
-                {"entity": "team", "project": "metta"},
-                self.clock.now,
-                start=lambda work: work(),
-            ),
+            curves=curves or self._from_wandb(),
             sees_files=False,
             poll_seconds=3.0,
         )
@@ -104,6 +102,14 @@ class Watched:
                 created = SweepCreated("abcd", self.config.to_mapping(), "0")
                 state = apply(None, journal.append(created, self.clock.now()))
             return Coordinator(self.folder, journal, state, world).run()
+
+    def _from_wandb(self) -> Curves:
+        return WandbCurves(
+            asking({"HOME": "/nowhere", **self._server.environ}),
+            {"entity": "team", "project": "metta"},
+            self.clock.now,
+            start=lambda work: work(),
+        )
 
     def _log(self, state: State, _event: Recorded | None) -> None:
         trial = state.trials.get(HOPELESS)
@@ -143,6 +149,20 @@ def test_a_machine_that_is_used_again_is_kept_when_a_trial_is_stopped(
     sweep = Watched(one, server, sweep={"early_stopping": RULE, "method": "random"})
     sweep.run()
     assert len([call for call in one.cloud.calls if isinstance(call, Launch)]) == 1
+
+
+def test_a_folder_that_all_machines_share_tells_how_a_trial_does(
+    one: SkyCluster, server: WandbServer
+) -> None:
+    shared = one.folder / "shared"
+    one.settings = replace(one.settings, storage=str(shared))
+    rows = "\n".join(json.dumps({"step": step, "reward": value}) for step, value in SAID)
+    reporting = f"echo '{rows}' >>\"$PROTEIN_RUN_DIR/metrics.jsonl\"; sleep 600"
+    task = {"run": PROGRAM.replace("sleep 600", reporting)}
+    rule = {"early_stopping": RULE, "method": "random"}
+    sweep = Watched(one, server, sweep=rule, task=task)
+    check_stopped(sweep.run(curves=FolderCurves(shared)))
+    assert server.operations == []
 
 
 class Dying(SkyPilotExecutor):
