@@ -86,6 +86,7 @@ def test_trials_of_a_coordinator_in_a_job_group_are_its_members_and_go_with_it(
     cases = ["waits-1", "waits-2"]
     sweep.write(cases=cases, parallel=2, execution={"mode": "managed_jobs"})
     (sweep.evidence / "grouped.yaml").write_text((sweep.folder / "grouped.yaml").read_text())
+    knows_slurm = f"mkdir ~/.slurm && cp {slurm.root}/etc/login ~/.slurm/config"
     coordinator = {
         "name": "coordinator",
         "resources": {"infra": "slurm/loopback", "cpus": 1},
@@ -94,7 +95,7 @@ def test_trials_of_a_coordinator_in_a_job_group_are_its_members_and_go_with_it(
             "SKYPILOT_API_SERVER_ENDPOINT": slurm.api_url,
             "SKYPILOT_DISABLE_USAGE_COLLECTION": "1",
         },
-        "run": f"cd {sweep.evidence} && PATH={slurm.env['PATH']}"
+        "run": f"{knows_slurm} && cd {sweep.evidence} && PATH={slurm.env['PATH']}"
         " protein-sky launch grouped.yaml --cloud slurm --yes",
     }
     header = {"name": "group", "execution": "parallel", "inter_connection": False}
