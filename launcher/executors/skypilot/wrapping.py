@@ -175,7 +175,7 @@ def _watched(stall_seconds: float) -> tuple[str, str, str]:
     begin = f"""\
 exec 8> >(exec tee -a "$ps/said" 9>&-)
 tee=$!
-(
+{{ (
   trap 'kill $!; exit' TERM
   looks=0 before=
   while [ "$NODE_INDEX" = 0 ] && {{ sleep {stall_seconds / STALL_LOOKS:g} & wait $!; }}; do
@@ -188,7 +188,7 @@ tee=$!
       kill -TERM "$(cat "$ps/pid")"
     fi
   done
-) >/dev/null 2>&1 8>&- 9>&- &
+) >/dev/null 2>&1 8>&- 9>&- & }} 2>/dev/null  # SkyPilot's bash would tell of it
 watch=$!"""
     # What was said last is waited for, but not for ever: a process may be left that keeps the pipe.
     end = f"""\
