@@ -1,6 +1,6 @@
 """How long trials take to start in the four ways to place them on SkyPilot, and what that costs.
 
-    python -m benchmarks.skypilot_modes [--modes reused_clusters,pool] [--at-once 10]
+    python -m benchmarks.skypilot_modes [--modes reused_clusters,pool] [--at-once 10] [--limit 900]
 
 Brings up a Slurm of two nodes with SkyPilot's API server on this machine (root on Debian), and
 launches two sweeps for each way, of trials that do nothing: three, one after the other, and
@@ -29,7 +29,7 @@ from typing import Any
 import psutil
 
 from tests.infra.slurm.site import NEEDED_PATCHES, Slurm, slurm_site
-from tests.infra.slurm.sweeps import SlurmSweep
+from tests.infra.slurm.sweeps import LONG, SlurmSweep
 from tests.launcher.waiting import eventually
 
 MODES: dict[str, dict[str, Any]] = {
@@ -120,8 +120,10 @@ def memory_watched(site: Slurm) -> Iterator[list[int]]:
         thread.join()
 
 
-def measure(site: Slurm, name: str, mode: str, *, trials: int, parallel: int) -> Measured:
-    """Launch one sweep and wait for its end."""
+def measure(
+    site: Slurm, name: str, mode: str, *, trials: int, parallel: int, limit: float
+) -> Measured:
+    """Launch one sweep and wait for its end, at most so many seconds."""
     sweep = SlurmSweep(site, name)
     cases = [f"plain-{number}" for number in range(trials)]
     task = {"run": PROGRAM, "resources": {"cpus": 1}}
@@ -131,10 +133,10 @@ def measure(site: Slurm, name: str, mode: str, *, trials: int, parallel: int) ->
         launched_at = time.time()
         sweep.launch()
         with memory_watched(site) as memory:
-            code = sweep.wait()
+            code = sweep.wait(limit)
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert code == 0, sweep.said()
-        eventually(lambda: not sweep.allocations(), seconds=600)
+        eventually(lambda: not sweep.allocations(), seconds=limit)
         gone_at = time.time() - launched_at
         after = spent_by(site)
     finally:
@@ -147,15 +149,15 @@ def measure(site: Slurm, name: str, mode: str, *, trials: int, parallel: int) ->
     return measured
 
 
-def row(site: Slurm, mode: str, at_once: int) -> list[str]:
+def row(site: Slurm, mode: str, at_once: int, limit: float) -> list[str]:
     """Return the table's line of one mode."""
     name = mode.replace("_", "-")
-    line = measure(site, f"{name}-row", mode, trials=IN_A_ROW, parallel=1)
+    line = measure(site, f"{name}-row", mode, trials=IN_A_ROW, parallel=1, limit=limit)
     gaps = [after - before for before, after in zip(line.starts, line.starts[1:], strict=False)]
     cells = [mode, f"{line.starts[0]:.0f}", "–".join(f"{gap:.0f}" for gap in sorted(gaps))]
     sweeps = [line]
     if at_once:
-        crowd = measure(site, f"{name}-crowd", mode, trials=at_once, parallel=at_once)
+        crowd = measure(site, f"{name}-crowd", mode, trials=at_once, parallel=at_once, limit=limit)
         cells.append(f"{crowd.starts[0]:.0f}, {crowd.starts[-1]:.0f}")
         sweeps.append(crowd)
     else:
@@ -179,6 +181,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--modes", default=",".join(MODES), help=f"of {', '.join(MODES)}")
     parser.add_argument("--at-once", type=int, default=10, help="0: leave this out")
+    parser.add_argument("--limit", type=float, default=LONG, help="seconds for each sweep")
     options = parser.parse_args()
     began, load = time.monotonic(), os.getloadavg()[0]
     with slurm_site(NEEDED_PATCHES) as site:
@@ -187,7 +190,7 @@ def main() -> None:
         print(_line("---" for _ in COLUMNS), flush=True)
         for mode in options.modes.split(","):
             try:
-                cells = row(site, mode, options.at_once)
+                cells = row(site, mode, options.at_once, options.limit)
             except (AssertionError, subprocess.TimeoutExpired) as problem:  # the others go on
                 cells = [mode, " ".join(str(problem).split())[-300:]]
             print(_line(cells), flush=True)
