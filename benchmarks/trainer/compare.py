@@ -39,7 +39,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "zoo": {
         "envs": 8, "horizon": 32, "minibatch": 256, "epochs": 20, "lr": 1e-3,
-        "gamma": 0.98, "gae_lambda": 0.8, "entropy": 0.0, "steps": 200_000,
+        "gamma": 0.98, "gae_lambda": 0.8, "entropy": 0.0, "steps": 100_000,
     },
     "demo": {
         "envs": 32, "horizon": 32, "minibatch": 256, "epochs": 4, "lr": 5e-3,
