@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -81,35 +82,30 @@ def jobs(slurm: Slurm) -> dict[str, tuple[int, int | None]]:
 def test_trials_of_a_coordinator_in_a_job_group_are_its_members_and_go_with_it(
     slurm: Slurm, new_sweep: Callable[[str], SlurmSweep]
 ) -> None:
-    """One that is cancelled is a lost machine to its sweep, and nothing to the other."""
+    """The coordinator has the variables of a group's task; a member that is lost harms no other."""
     sweep = new_sweep("grouped")
-    cases = ["waits-1", "waits-2"]
-    sweep.write(cases=cases, parallel=2, execution={"mode": "managed_jobs"})
-    (sweep.evidence / "grouped.yaml").write_text((sweep.folder / "grouped.yaml").read_text())
-    knows_slurm = f"mkdir ~/.slurm && cp {slurm.root}/etc/login ~/.slurm/config"
+    sweep.write(cases=["waits-1", "waits-2"], parallel=2, execution={"mode": "managed_jobs"})
+    header = {"name": "group", "execution": "parallel", "inter_connection": False}
+    given = sweep.evidence / "given"
     coordinator = {
         "name": "coordinator",
         "resources": {"infra": "slurm/loopback", "cpus": 1},
-        "envs": {
-            "PROTEIN_TRAIN_DIR": str(sweep.evidence / "train"),
-            "SKYPILOT_API_SERVER_ENDPOINT": slurm.api_url,
-            "SKYPILOT_DISABLE_USAGE_COLLECTION": "1",
-        },
-        "run": f"{knows_slurm} && cd {sweep.evidence} && PATH={slurm.env['PATH']}"
-        " protein-sky launch grouped.yaml --cloud slurm --yes",
+        "run": f"env | grep ^SKYPILOT_.*_ID= > {given}.tmp; mv {given}.tmp {given}; sleep infinity",
     }
-    header = {"name": "group", "execution": "parallel", "inter_connection": False}
     group = sweep.folder / "group.yaml"
     group.write_text(yaml.safe_dump_all([header, coordinator]))
     slurm.run("sky", "jobs", "launch", "--yes", "--detach-run", group)
+    eventually(given.exists, seconds=SOON)
+    variables = dict(line.split("=", 1) for line in given.read_text().splitlines())
+    sweep.slurm = replace(slurm, env={**slurm.env, **variables})
+    sweep.launch()
     eventually(lambda: len(sweep.starts()) == 2, seconds=SOON)
     there = jobs(slurm)
     members = {name: number for name, (number, _) in there.items() if "grouped" in name}
-    assert len(members) == 2
-    assert {root for name, (_, root) in there.items() if name in members} == {there["group"][0]}
-    first = next(number for name, number in members.items() if name.endswith("-1-1"))
-    slurm.run("sky", "jobs", "cancel", "--yes", str(first))
-    eventually(lambda: len(sweep.starts()) == 3, seconds=SOON)
-    assert [(start.trial, start.attempt) for start in sweep.starts()][2] == (1, 2)
+    assert [there[name][1] for name in members] == [there["group"][0]] * 2
+    slurm.run("sky", "jobs", "cancel", "--yes", str(members[min(members)]))
+    again = sweep.until_started(trial=1, attempt=2)
+    assert sweep.starts()[2:] == [again]
+    sweep.kill()
     slurm.run("sky", "jobs", "cancel", "--yes", "--name", "group")
     eventually(lambda: not jobs(slurm) and not slurm.squeue(), seconds=SOON)
