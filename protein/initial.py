@@ -30,7 +30,7 @@ def initial_row(
 ) -> Float[Array, " d"]:
     """Give the next row of a space-filling design beside the rows taken.
 
-    `worth` is the logarithm of how likely rows are to be of use; likely ones are preferred.
+    `worth` is the logarithm of how much use rows promise (for their cost): more is preferred.
     ValueError if none of many rows is allowed.
     """
     if len(taken) == 0 and allowed(encoding.center[None])[0]:

@@ -156,8 +156,13 @@ def _suggest(
     warm = any(is_enough(one) for one in told)
     if few and not (warm and len(taken) % 2 == 0):  # with earlier sweeps, every other trial
         log_cost = learn_cost(plain, plain.features(data.U), data.cost)
-        cheap = share_left(plain, log_cost, waiting, left.cost)
-        row = initial_row(plain, taken, allowed, rng, cheap)
+        affordable = share_left(plain, log_cost, waiting, left.cost)
+
+        def per_cost(U: Float[Array, "m d"]) -> Float[Array, " m"]:
+            price = 0.0 if log_cost is None else log_cost.predict(plain.features(U))
+            return affordable(U) - price
+
+        row = initial_row(plain, taken, allowed, rng, per_cost)
         return Suggestion(plain.decode(row), {"origin": "initial"})
     encoding, surrogates = memo.learn(plain)
 
@@ -169,10 +174,10 @@ def _suggest(
         row, most = search(encoding, surrogates, waiting, memo.tried, allowed, rng, left.cost)
     little = max(_LITTLE, _IN_NOISE * surrogates.score.noise**0.5)
     if is_blind or (most < math.log(little) and fills()):
-        cheap = share_left(encoding, surrogates.log_cost, waiting, left.cost)
+        affordable = share_left(encoding, surrogates.log_cost, waiting, left.cost)
 
         def useful(U: Float[Array, "m d"]) -> Float[Array, " m"]:
-            return surrogates.log_p_feasible(encoding.features(U)) + cheap(U)
+            return surrogates.log_p_feasible(encoding.features(U)) + affordable(U)
 
         row = initial_row(plain, taken, allowed, rng, useful)
     if not allowed(row[None])[0]:

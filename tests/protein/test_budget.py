@@ -45,15 +45,27 @@ def test_much_money_left_changes_nothing() -> None:
     assert next_costs(Budget(cost=1e15)) == next_costs(Budget())
 
 
-def test_the_first_design_keeps_to_the_budget_once_costs_are_seen() -> None:
-    told = [{"x": x, "y": y} for x, y in [(0.1, 0.2), (0.2, 0.8), (0.3, 0.4), (0.4, 0.9)]]
-    observed = [Observation(p, 1.0, cost_of(p)) for p in told]
+def first_costs(told: list[Observation], left: Budget, *, asked: int = 6) -> list[float]:
+    settings = Settings(num_random_samples=len(told) + 1)
+    found = [suggest(PLANE, settings, told, [], seed_for(0, k), left=left) for k in range(asked)]
+    assert {one.info["origin"] for one in found} == {"initial"}
+    return [cost_of(one.params) for one in found]
 
-    def first(left: Budget) -> float:
-        return cost_of(suggest(PLANE, Settings(), observed, [], 0, left=left).params)
 
-    assert first(Budget()) > 60.0
-    assert first(Budget(cost=30.0)) < 60.0
+def test_the_first_design_is_a_cheap_one_once_costs_are_seen() -> None:
+    places = [{"x": x, "y": y} for x, y in [(0.1, 0.2), (0.2, 0.8), (0.3, 0.4), (0.4, 0.9)]]
+    known = [Observation(p, 1.0, cost_of(p)) for p in places]
+    unknown = [Observation(p, 1.0) for p in places]
+    assert max(first_costs(known, Budget())) < 5.0
+    assert min(first_costs(unknown, Budget())) > 60.0
+
+
+def test_the_first_design_keeps_to_the_budget() -> None:
+    points = np.random.default_rng(1).random((60, 2)) * [0.2, 1.0]  # the cheap end is full
+    cheap = [{"x": float(x), "y": float(y)} for x, y in points]
+    told = [Observation(p, 1.0, cost_of(p)) for p in cheap]
+    assert min(first_costs(told, Budget())) > 8.0
+    assert max(first_costs(told, Budget(cost=2.5))) < 2.6
 
 
 def test_the_last_trials_fill_no_space() -> None:
