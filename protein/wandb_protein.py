@@ -7,7 +7,8 @@ Each run's summary holds its part of the history, under the names of the system 
 
 Agents know each other through W&B only, and W&B shows a run at once but its suggestion only
 seconds later. So a run that is there and has no suggestion yet is asked for in its stead, with the
-seed that it has itself (a hash of its id): what it got, or would have got, counts as pending.
+seed that it has itself (a hash of its id): what it got, or would have got, counts as pending. For
+all to come to the same, each looks only at runs created before it; those after it look at it.
 """
 
 import functools
@@ -62,7 +63,7 @@ class WandbProtein:
         self._runs = runs or functools.partial(_runs_of_sweep, self._wandb_run)
         self._published: tuple[dict[str, Any], dict[str, Any]] | None = None
         self._depth = 0
-        self._waiting: list[SweepRun] = []
+        self._ahead: list[SweepRun] = []
         self._pending: list[Mapping[str, Value]] = []
         self._load_runs_from_wandb()
 
@@ -73,9 +74,9 @@ class WandbProtein:
 
     def suggest(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return this run's parameters, and why; they are in the run's config from then on."""
-        pending = list(self._pending)
-        for run in self._waiting:
-            pending.append(self._suggest_for(run.run_id, pending).params)
+        pending: list[Mapping[str, Value]] = []
+        for run in self._ahead:
+            pending.append(_params(run) or self._suggest_for(run.run_id, pending).params)
         suggestion = self._suggest_for(str(self._wandb_run.id), pending)
         return dict(suggestion.params), dict(suggestion.info)
 
@@ -152,7 +153,7 @@ class WandbProtein:
         return suggest(protein.space, protein.settings, protein.observations, pending, seed)
 
     def _load_runs_from_wandb(self) -> None:
-        """Sort the sweep's other runs: observed, pending, and waiting for their suggestion."""
+        """Sort the sweep's other runs: observed, pending, and those of them that came first."""
         own, before_own = str(self._wandb_run.id), True
         for run in sorted(self._runs(), key=lambda run: (run.created_at, run.run_id)):
             if run.run_id == own:
@@ -166,10 +167,9 @@ class WandbProtein:
                     observation.cost,
                     is_failure=observation.is_failure,
                 )
-            elif run.state == RUNNING and _params(run):
-                self._pending.append(_params(run))
-            elif run.state == RUNNING and before_own:
-                self._waiting.append(run)
+            elif run.state == RUNNING:
+                self._pending += [_params(run)] if _params(run) else []
+                self._ahead += [run] if before_own else []
 
     def _publish(self, params: dict[str, Any], info: dict[str, Any]) -> None:
         uuid = str(self._wandb_run.id)

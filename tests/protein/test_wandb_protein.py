@@ -5,7 +5,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,24 @@ def test_agents_that_start_one_after_the_other_do_not_try_the_same() -> None:
         if n % 2:
             seen[-1] = SweepRun(run.id, seen[-1].created_at, "running", dict(run.summary))
     assert len(set(suggested)) == len(suggested)
+
+
+def test_what_a_run_gets_does_not_hang_on_whose_suggestions_are_shown_yet() -> None:
+    """Five runs of one second; which of the others have published is chance."""
+    names = [f"run{n}" for n in range(5)]
+    space = {"kind": {"values": list(range(5))}}
+
+    def got(name: str, shown: Mapping[str, Any]) -> Any:
+        seen = [SweepRun(n, "2026-01-01", "running", shown.get(n, {})) for n in names]
+        protein = Protein(Space.from_dict(space))
+        return WandbProtein(protein, FakeRun(name), runs=lambda: seen).suggest()[0]
+
+    all_shown: dict[str, Any] = {n: {"protein.suggestion": got(n, {})} for n in names}
+    assert sorted(one["protein.suggestion"]["kind"] for one in all_shown.values()) == [*range(5)]
+    for name in names:
+        for mask in range(2 ** len(names)):
+            shown = {n: all_shown[n] for k, n in enumerate(names) if mask >> k & 1 and n != name}
+            assert got(name, shown) == all_shown[name]["protein.suggestion"]
 
 
 def test_the_same_run_asks_the_same_again() -> None:
