@@ -41,6 +41,18 @@ def write_result(folder: Path, result: Result) -> None:
     write_atomically(folder / "result.json", json.dumps(document, indent=2).encode() + b"\n")
 
 
+def write_cost(folder: Path, cost: dict[str, float]) -> None:
+    """cost.json: what all attempts cost up to now, for the next one."""
+    write_atomically(folder / "cost.json", json.dumps(cost).encode() + b"\n")
+
+
+def read_cost(folder: Path) -> dict[str, float]:
+    """What `write_cost` wrote; nothing where no attempt came to its end."""
+    file = folder / "cost.json"
+    cost: dict[str, float] = json.loads(file.read_bytes()) if file.exists() else {}
+    return cost
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Replaces the file's content, synced to the disk before it takes the name."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")

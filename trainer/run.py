@@ -56,8 +56,9 @@ def run(config: Config, *, started: float) -> int:
 class Writer:
     """The run's logs and its progress line; only the first rank writes.
 
-    What earlier attempts cost stands in metrics.jsonl and counts. Dollars are told where the
-    launcher says what the machines of this attempt cost by the hour.
+    What earlier attempts cost counts: it stands in cost.json where they ended by themselves, else
+    in the last line of metrics.jsonl. Dollars are told where the launcher says what the machines of
+    this attempt cost by the hour.
     """
 
     def __init__(self, folder: Path, config: Config, *, first: bool, started: float) -> None:
@@ -71,7 +72,8 @@ class Writer:
         self.logs: list[output.Log] = []
         if first:
             lines = output.JsonLines(folder / "metrics.jsonl")
-            self.spent, self.spent_usd = lines.last("cost_seconds"), lines.last("cost_usd")
+            at_end, names = output.read_cost(folder), ("cost_seconds", "cost_usd")
+            self.spent, self.spent_usd = (max(lines.last(n), at_end.get(n, 0.0)) for n in names)
             self.logs = [lines, output.wandb_log(as_mapping(config))]
 
     @property
@@ -98,7 +100,9 @@ class Writer:
             output.write_result(self.folder, output.Result(metrics, self.cost_seconds, status))
 
     def close(self, summary: dict[str, float], *, exit_code: int) -> None:
-        """Closes the logs."""
+        """Writes down what it cost, then closes the logs."""
+        if self.first:
+            output.write_cost(self.folder, self._cost())
         for log in self.logs:
             log.close(summary, exit_code=exit_code)
 
