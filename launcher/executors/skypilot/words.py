@@ -28,10 +28,19 @@ class OwnWords:
         over_since = {}
         for entry in entries:
             run = self._storage / entry.run_id
-            if entry.job_id is None or entry.is_cancelled or not run.is_dir():
+            if entry.job_id is None or entry.is_cancelled or not _is_seen(run):
                 continue
-            if (run / over_file(entry.attempt)).exists():
+            if _is_seen(run / over_file(entry.attempt)):
                 over_since[entry.name] = self._over_since.get(entry.name, self._now())
             words[entry.cluster, entry.job_id] = over_since.get(entry.name)
         self._over_since = over_since
         return words
+
+
+def _is_seen(path: Path) -> bool:
+    """Whether something is there; what may not be looked at, or cannot be now, is not seen."""
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True

@@ -24,6 +24,11 @@ def test_a_job_whose_folder_is_not_seen_says_nothing(tmp_path: Path) -> None:
     assert OwnWords(str(tmp_path), lambda: 5.0).of([an_entry("a")]) == {}
 
 
+def test_a_folder_that_cannot_be_looked_at_says_nothing(tmp_path: Path) -> None:
+    too_long = str(tmp_path / ("x" * 300))
+    assert OwnWords(too_long, lambda: 5.0).of([an_entry("a")]) == {}
+
+
 def test_where_machines_have_a_place_of_their_own_nobody_looks(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     for storage in (None, f"~/{tmp_path.name}"):
