@@ -24,6 +24,8 @@ from launcher.sweepfile import yamlio
 
 MAX_ROWS = 10_000
 """Trials in the table: a browser sorts so many in a second."""
+MAX_METRICS = 50
+MAX_METRIC_CELLS = 50_000
 
 
 def write(document: Document, path: Path) -> None:
@@ -65,6 +67,8 @@ def render(document: Document) -> str:
         "front": front_rows(document),
         "columns": columns(document),
         "rows": rows(document),
+        "metrics": metric_names(document),
+        "metric_rows": metric_rows(document),
         "money": involves_money(document),
         "figures_json": embedded({figure.key: _drawn(figure) for figure in shown}),
         "plotly_js": get_plotlyjs(),
@@ -193,6 +197,26 @@ def rows(document: Document) -> list[dict[str, Any]]:
             "message": "" if trial["error"] is None else trial["error"]["message"],
         }
         for trial in document["trials"][:MAX_ROWS]
+    ]
+
+
+def metric_names(document: Document) -> list[str]:
+    """Return what trials reported beside the score, such as the tasks of an evaluation."""
+    names = {name for trial in document["trials"] for name in trial["metrics"]}
+    return sorted(names - {document["metric"]})[:MAX_METRICS]
+
+
+def metric_rows(document: Document) -> list[list[str]]:
+    """Return trial, score and those metrics, for the first trials that reported any."""
+    names = metric_names(document)
+    reported = [trial for trial in document["trials"] if trial["metrics"]]
+    return [
+        [
+            str(trial["number"]),
+            formats.number(trial["score"]),
+            *[formats.number(trial["metrics"].get(name)) for name in names],
+        ]
+        for trial in reported[: MAX_METRIC_CELLS // max(1, len(names))]
     ]
 
 

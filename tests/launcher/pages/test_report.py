@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from launcher.budget import Offer
@@ -125,6 +125,16 @@ def test_a_report_can_be_made_of_whatever_there_is(told: tuple[ATrial, ...]) -> 
     assert "NaN" not in json.dumps(page.figures())
 
 
+def test_what_trials_reported_beside_the_score_has_a_table() -> None:
+    told = doc(*TRIALS)
+    assert "reported beside" not in Page(report.render(told)).text
+    told["trials"][0]["metrics"] = {"reward": 100.0, "tasks/recall": 0.25}
+    told["trials"][1]["metrics"] = {"reward": 412.5, "tasks/reach": None}
+    page = " ".join(Page(report.render(told)).text.split())
+    assert "reported beside reward" in page
+    assert "trialrewardtasks/reachtasks/recall 1100–0.25 2412.5––" in page
+
+
 def test_money_has_a_column_only_where_it_is_involved() -> None:
     assert "spent" not in Page(report.render(doc(*TRIALS))).text
     paid = [succeeded(1.0, seconds=100, price_usd_per_hour=36.0)]
@@ -150,6 +160,11 @@ def test_nothing_from_outside_becomes_markup(
     plain["parameters"] = {
         f"p{n}": spec | {"values": ["x"] * len(params)} for n in range(len(params))
     }
+    other = f"other {name}"
+    assume(other != metric)
+    for told, names in ((plain, ("reward", "other")), (hostile, (metric, other))):
+        for trial in told["trials"]:
+            trial["metrics"] = dict.fromkeys(names, 1.0)
     for trial in hostile["trials"] + hostile["pareto_front"] + [hostile["best"]]:
         trial["params"] = params
     for trial in plain["trials"] + plain["pareto_front"] + [plain["best"]]:
@@ -172,8 +187,11 @@ def test_no_script_can_end_in_the_embedded_figures() -> None:
 
 def test_ten_thousand_trials_make_a_report_of_bounded_size() -> None:
     told = [succeeded(float(n % 97), 1.0 + n % 7) for n in range(report.MAX_ROWS + 5)]
-    html = report.render(doc(*told, trials=len(told)))
-    assert len(html) < 8_000_000
+    document = doc(*told, trials=len(told))
+    for trial in document["trials"]:
+        trial["metrics"] = {f"metric {n}": 0.123456 for n in range(60)}
+    html = report.render(document)
+    assert len(html) < 9_000_000
     assert html.count("<tr class=") == report.MAX_ROWS
     assert "The first 10000 of 10005" in html
 
