@@ -142,7 +142,7 @@ class EnvConfig:
         " maze; an id of Gymnasium; or package.module:function.",
     )
     tasks: tuple[str, ...] = option(
-        ("recall", "nback", "bandit", "match", "maze"), "What cogeval is made of."
+        ("recall", "nback", "bandit", "match", "maze"), "What cogeval is made of: names as above."
     )
     kwargs: dict[str, Any] = field(
         default_factory=dict,

@@ -12,6 +12,7 @@ from trainer.envs import make_env
 from trainer.envs.base import Array, Share
 from trainer.envs.gymnasium_env import GymnasiumEnv
 from trainer.envs.make import import_path
+from trainer.envs.mixture import Mixture
 from trainer.errors import InterruptedRunError, TrainerError
 from trainer.policy import Policy
 
@@ -83,7 +84,7 @@ def evaluate(
     """Plays the first episode of each of `num_episodes` environments: no bias to short ones."""
     count = config.evaluation.num_episodes
     env = make_env(config.env, Share(0, count, count))
-    if isinstance(env, GymnasiumEnv):
+    if isinstance(env, GymnasiumEnv | Mixture):
         env.play_once()
     generator = torch.Generator().manual_seed(config.seed + EVALUATION_SEED)
     observation = env.reset(config.seed + EVALUATION_SEED)

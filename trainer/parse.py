@@ -86,6 +86,8 @@ def convert(value: Any, option: Option) -> Any:
             raise ValueError(f"must be a mapping, not {value!r}")
         return value
     if get_origin(kind) is tuple:
+        if isinstance(value, str):  # a sweep file's values are no lists
+            value = [name.strip() for name in value.split(",") if name.strip()]
         if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
             raise ValueError(f"must be a list of names, not {value!r}")
         return tuple(value)

@@ -1,5 +1,6 @@
 """The score at the end, by itself."""
 
+import pytest
 import torch
 from gymnasium.envs.classic_control import CartPoleEnv
 
@@ -12,17 +13,24 @@ from trainer.policy import Policy
 
 
 def evaluation(settings):
-    env = make_env(settings.env, Share(0, 1, 1))
+    env = make_env(settings.env, Share(0, 2, 2))
     torch.manual_seed(0)
     distribution = for_space(env.action_space)
     policy = Policy(env.observation_space, distribution, config=settings.model)
     return evaluate(policy, settings, device=torch.device("cpu"), stop=lambda: "")
 
 
-def test_games_that_are_over_are_not_stepped_while_others_go_on(monkeypatch):
+@pytest.mark.parametrize(
+    "games",
+    [
+        ("env.name=CartPole-v1",),
+        ("env.name=cogeval", "env.tasks=CartPole-v1,gymnasium.envs.classic_control:CartPoleEnv"),
+    ],
+)
+def test_games_that_are_over_are_not_stepped_while_others_go_on(games, monkeypatch):
     steps, step = [], CartPoleEnv.step
     monkeypatch.setattr(CartPoleEnv, "step", lambda env, a: steps.append(a) or step(env, a))
     drawn = ("evaluation.num_episodes=20", "evaluation.deterministic=false")
-    played = evaluation(config("env.name=CartPole-v1", *drawn))
+    played = evaluation(config(*games, *drawn))
     assert len(set(played.lengths)) > 5
     assert len(steps) == played.lengths.sum() == played.returns.sum()

@@ -52,7 +52,8 @@ def test_a_key_in_the_wrong_section_finds_its_own():
         "trainer.normalize_reward=1",
         "trainer=3",
         "env.name=[a]",
-        "env.tasks=recall",
+        "env.tasks=3",
+        "env.tasks=[1]",
         "seed=-1",
     ],
 )
@@ -67,6 +68,11 @@ def test_whole_numbers_round_what_an_optimizer_hands_out():
 def test_the_learning_rate_may_stand_with_the_optimiser_or_beside_it():
     nested = config("trainer.optimizer.learning_rate=0.02", "trainer.optimizer.type=sgd")
     assert (nested.trainer.learning_rate, nested.trainer.optimizer.type) == (0.02, "sgd")
+
+
+def test_names_may_be_one_text_as_in_a_sweep_file():
+    assert config("env.tasks=recall").env.tasks == ("recall",)
+    assert config("env.tasks=recall, maze").env.tasks == ("recall", "maze")
 
 
 def test_environment_arguments_pass_through():

@@ -4,6 +4,7 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -36,34 +37,58 @@ GAMES: dict[str, Callable[..., VectorEnv]] = {
     "pong": Pong,
 }
 OURS = GAMES | COGNITIVE
-PACKAGES = {"ale": "ale-py", "minigrid": "minigrid"}
+PACKAGES = {
+    "ale": ("ale_py", "atari"),
+    "minigrid": ("minigrid", "grid"),
+    "babyai": ("minigrid", "grid"),
+}
+"""Module and extra of ids that begin so."""
 
 
 def make_env(config: EnvConfig, share: Share, *, workers: int = 1) -> VectorEnv:
     """This rank's share of the environments; ConfigError where the name leads to none.
 
-    A name is one of ours, `cogeval` for a mixture of the cognitive tasks, an id of Gymnasium, or
+    A name is one of ours, `cogeval` for a mixture of several, an id of Gymnasium, or
     `package.module:function`, the import path of what makes one. Those that are not ours, which
     step one by one, are spread over `workers` processes.
     """
-    if config.name == "cogeval" or config.name in OURS:
-        return ours(config, share)
+    if config.name == "cogeval":
+        return mixture(config, share, workers=workers)
+    if config.name in OURS:
+        difficulty = 0.5 if config.difficulty is None else config.difficulty
+        return OURS[config.name](share, difficulty=difficulty)
     if config.difficulty is not None:
         raise ConfigError(f"env.difficulty: {config.name} has none", hint="leave it out")
     workers = min(workers, share.count)
-    if workers == 1:
+    if workers <= 1:
         return foreign(config, share)
     foreign(config, Share(share.start, 1, share.total))  # a mistake shows here, not in a process
     return Workers(partial(foreign, config), share, count=workers)
 
 
-def ours(config: EnvConfig, share: Share) -> VectorEnv:
-    """Environments in NumPy."""
-    difficulty = 0.5 if config.difficulty is None else config.difficulty
-    if config.name == "cogeval":
-        makers = {name: partial(maker(name), difficulty=difficulty) for name in config.tasks}
-        return Mixture(share, makers)
-    return OURS[config.name](share, difficulty=difficulty)
+def mixture(config: EnvConfig, share: Share, *, workers: int) -> VectorEnv:
+    """The environments of `env.tasks` as one. Raises ConfigError where they do not fit together."""
+    names = config.tasks
+    if "cogeval" in names or len(set(names)) < len(names):
+        raise ConfigError("env.tasks: each task once, and cogeval is none of them")
+    if share.count < len(names) and not set(names) <= set(OURS):
+        raise ConfigError(
+            f"{share.count} environments cannot play {len(names)} tasks",
+            hint=f"env.num_envs={len(names)} and evaluation.num_episodes={len(names)}, at least",
+        )
+    each = max(1, workers // len(names))
+    made = Mixture(
+        share, {name: partial(make_env, replace(config, name=name), workers=each) for name in names}
+    )
+    spaces = [(part.observation_space.shape, part.action_space) for part in made.parts]
+    for name, (shape, actions) in zip(names, spaces, strict=True):
+        if shape is None or len(shape) != 1 or (shape, actions) != spaces[0]:
+            raise ConfigError(
+                f"env.tasks: {name} shows {shape} and takes {actions}",
+                hint="one policy plays all tasks: they show vectors of one length"
+                " and take the same actions",
+            )
+    return made
 
 
 def foreign(config: EnvConfig, share: Share) -> VectorEnv:
@@ -71,26 +96,17 @@ def foreign(config: EnvConfig, share: Share) -> VectorEnv:
     return imported(config, share) if ":" in config.name else registered(config, share)
 
 
-def maker(name: str) -> Callable[..., VectorEnv]:
-    """What makes an environment of ours. Raises ConfigError for an unknown name."""
-    if name in OURS:
-        return OURS[name]
-    raise ConfigError(
-        f"env.tasks: there is no task {name!r}", hint=f"there are {', '.join(COGNITIVE)}"
-    )
-
-
 def registered(config: EnvConfig, share: Share) -> VectorEnv:
     """Environments by their id in Gymnasium's registry."""
     namespace = config.name.partition("/")[0].partition("-")[0].lower()
-    package = PACKAGES.get(namespace)
-    if package is not None:
+    if namespace in PACKAGES:
+        package, extra = PACKAGES[namespace]
         try:
-            module = importlib.import_module(package.replace("-", "_"))
+            module = importlib.import_module(package)
         except ImportError as error:
             raise ConfigError(
                 f"env.name: {config.name} needs {package}, which is not installed",
-                hint=f"pip install {package}",
+                hint=f"pip install 'protein-sky[{extra}]'",
             ) from error
         gymnasium.register_envs(module)
     try:

@@ -7,6 +7,7 @@ import gymnasium
 import numpy as np
 
 from trainer.envs.base import Array, Share, Step, VectorEnv
+from trainer.envs.gymnasium_env import GymnasiumEnv
 
 
 class Mixture:
@@ -39,6 +40,12 @@ class Mixture:
         """Begins all episodes anew."""
         return self._join([part.reset(seed + i) for i, part in enumerate(self.parts)])
 
+    def play_once(self) -> None:
+        """Only first episodes count, as in `GymnasiumEnv.play_once`."""
+        for part in self.parts:
+            if isinstance(part, GymnasiumEnv):
+                part.play_once()
+
     def step(self, actions: Array) -> Step:
         """Takes one action in each environment of each task."""
         steps = [part.step(actions[self.task_of == i]) for i, part in enumerate(self.parts)]
@@ -63,7 +70,7 @@ class Mixture:
 
     def _join(self, observations: list[Array]) -> Array:
         which = np.eye(len(self.parts), dtype=np.float32)[self.task_of]
-        return np.concatenate([self._merge(observations), which], axis=1)
+        return np.concatenate([self._merge(observations), which], axis=1, dtype=np.float32)
 
     def _merge(self, values: list[Array]) -> Array:
         result = np.empty((len(self.task_of), *values[0].shape[1:]), dtype=values[0].dtype)

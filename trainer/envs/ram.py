@@ -1,5 +1,6 @@
 """A game by what its console remembers: the bytes of memory that matter, and how they change."""
 
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -16,8 +17,12 @@ SIZE = 128
 def make_ram(name: str, *, ram: Any, **kwargs: Any) -> "gymnasium.Env[Array, Any]":
     """The Atari game `name`, shown as the bytes `ram` of its memory; ConfigError for other bytes.
 
-    What each byte means is listed by AtariARI (Anand et al. 2019).
+    They are a list, or in a sweep file a text such as "49, 54". What each byte means is listed by
+    AtariARI (Anand et al. 2019).
     """
+    if isinstance(ram, str):
+        with suppress(ValueError):
+            ram = [int(number) for number in ram.split(",")]
     known = isinstance(ram, list) and all(type(i) is int and 0 <= i < SIZE for i in ram)
     if not ram or not known:
         raise ConfigError(f"env.kwargs.ram: {ram!r} is no list of bytes, from 0 to {SIZE - 1}")

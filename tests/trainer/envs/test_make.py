@@ -28,19 +28,56 @@ def test_a_misspelt_name_is_answered_with_the_nearest():
 
 
 def test_a_task_that_does_not_exist_is_answered_with_those_that_do():
-    assert "recall, nback" in failure(name="cogeval", tasks=("recal",))
+    assert "did you mean recall" in failure(name="cogeval", tasks=("recal",))
 
 
 @pytest.mark.parametrize(
-    ("name", "module"), [("ALE/Pong-v5", "ale_py"), ("MiniGrid-Empty-5x5-v0", "minigrid")]
+    ("name", "module", "extra"),
+    [("ALE/Pong-v5", "ale_py", "atari"), ("MiniGrid-Empty-5x5-v0", "minigrid", "grid")],
 )
-def test_a_missing_package_is_named(name, module, monkeypatch):
+def test_a_missing_package_is_named_with_its_extra(name, module, extra, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
-    assert f"pip install {module.replace('_', '-')}" in failure(name=name)
+    said = failure(name=name)
+    assert f"needs {module}" in said
+    assert f"protein-sky[{extra}]" in said
+
+
+@pytest.mark.parametrize(
+    ("tasks", "said"),
+    [
+        (("recall", "cogeval"), "none of them"),
+        (("recall", "maze", "recall"), "each task once"),
+        (("MiniGrid-DoorKey-5x5-v0", "CartPole-v1"), "CartPole-v1 shows (4,)"),
+        ((f"{HERE}:Spot", "recall"), "shows (8, 8, 3)"),
+        (("CartPole-v1", "recall", "maze"), "2 environments cannot play 3 tasks"),
+    ],
+)
+def test_tasks_that_no_policy_can_play_together_are_refused(tasks, said):
+    assert said in failure(name="cogeval", tasks=tasks)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_tasks_of_minigrid_are_played_as_one(workers):
+    tasks = ("MiniGrid-MemoryS7-v0", "MiniGrid-DoorKey-5x5-v0")
+    env = make_env(EnvConfig(name="cogeval", tasks=tasks), Share(0, 5, 5), workers=workers)
+    seen = env.reset(0)
+    assert env.task_of.tolist() == [0, 1, 0, 1, 0]
+    assert seen[:, -2:].argmax(axis=1).tolist() == env.task_of.tolist()
+    assert seen.shape == (5, *env.observation_space.shape)
+    step = env.step(np.zeros(5, dtype=int))
+    assert step.observation.dtype == env.observation_space.dtype
+    assert step.reward.tolist() == [0, 0, 0, 0, 0]
+
+
+def test_bytes_may_be_written_as_text_as_in_a_sweep_file():
+    env, same = (
+        make_env(EnvConfig(name="ALE/Pong-v5", kwargs={"ram": ram}), SHARE)
+        for ram in ("49, 54,51,50", BYTES)
+    )
+    np.testing.assert_array_equal(env.reset(3), same.reset(3))
 
 
 def test_a_task_of_minigrid_steps():
-    pytest.importorskip("minigrid")
     env = make_env(EnvConfig(name="MiniGrid-DoorKey-5x5-v0"), SHARE)
     seen = env.reset(0)
     assert seen.shape == (2, *env.observation_space.shape)
@@ -49,14 +86,12 @@ def test_a_task_of_minigrid_steps():
 
 @pytest.mark.parametrize(("kwargs", "shape"), [({}, (4, 84, 84)), ({"obs_type": "ram"}, (128,))])
 def test_pong_shows_pixels_or_its_memory(kwargs, shape):
-    pytest.importorskip("ale_py")
     env = make_env(EnvConfig(name="ALE/Pong-v5", kwargs=kwargs), SHARE)
     assert env.reset(0).shape == (2, *shape)
     assert env.step(ZERO).observation.dtype == np.uint8
 
 
 def test_chosen_bytes_of_a_games_memory_come_with_their_changes():
-    pytest.importorskip("ale_py")
     whole, chosen = (
         make_env(EnvConfig(name="ALE/Pong-v5", kwargs=kwargs), SHARE)
         for kwargs in ({"obs_type": "ram"}, {"obs_type": "ram", "ram": BYTES})
@@ -73,9 +108,8 @@ def test_chosen_bytes_of_a_games_memory_come_with_their_changes():
     assert change.any()
 
 
-@pytest.mark.parametrize("ram", [[], [128], [-1], [1.0], ["ball"], [[49]], 49])
+@pytest.mark.parametrize("ram", [[], [128], [-1], [1.0], ["ball"], [[49]], 49, "", "49,ball"])
 def test_bytes_that_no_memory_has_are_refused(ram):
-    pytest.importorskip("ale_py")
     assert "from 0 to 127" in failure(name="ALE/Pong-v5", kwargs={"ram": ram})
 
 
