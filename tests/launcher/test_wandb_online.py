@@ -199,6 +199,7 @@ def test_cost_may_be_wandbs_own_measure(server: WandbServer, tmp_path: Path) -> 
     assert trial.cost_seconds == pytest.approx(run.summary["_wandb"]["runtime"], abs=1.0)
 
 
+@pytest.mark.slow
 def test_a_trial_comes_through_a_storm(server: WandbServer, tmp_path: Path) -> None:
     """Each operation fails at first, and each in another way."""
     faults = (429, 500, 502, DROP)

@@ -311,6 +311,7 @@ def test_a_supervisors_own_mistake_is_written_down(cluster: LocalCluster) -> Non
 # --- ending process groups -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_a_finished_trial_left_behind_is_ended(cluster: LocalCluster) -> None:
     waiting = 'while [ ! -e "$PROTEIN_RUN_DIR/child" ]; do sleep 0.01; done'
     job = cluster.job(f"({_write_pid('child')}; sleep 1000) &\n{waiting}; exit 0")

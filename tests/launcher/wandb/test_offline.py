@@ -139,6 +139,7 @@ def test_a_metric_that_the_summary_lacks_is_the_last_that_was_logged(log_of: Log
     ] == [None, 0.4]
 
 
+@pytest.mark.slow
 def test_the_run_time_of_offline_attempts_adds_up(log_of: Logging) -> None:
     waiting = "import time\ntime.sleep(1.1)\n"
     folder = log_of(PROGRAM + waiting + FINISH)

@@ -41,6 +41,7 @@ def synced(folder: Path, environ: Known, running: Sequence[str] = ()) -> SyncRep
     return sync(SweepFolder(folder), a_config(), "abc123", running=running, environ=environ)
 
 
+@pytest.mark.slow
 def test_attempts_made_offline_become_one_run_with_all_that_belongs_to_it_once(
     server: WandbServer, known: Known, tmp_path: Path
 ) -> None:
@@ -62,6 +63,7 @@ def test_attempts_made_offline_become_one_run_with_all_that_belongs_to_it_once(
     assert server.operations == ["Viewer"]
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_never_online_has_its_page_once_all_runs_are_there(
     server: WandbServer, known: Known, tmp_path: Path
 ) -> None:
@@ -80,6 +82,7 @@ def test_a_sweep_that_was_never_online_has_its_page_once_all_runs_are_there(
     assert [run.sweep for run in server.store.runs.values()] == [sweep.name]
 
 
+@pytest.mark.slow
 def test_what_the_server_refuses_is_kept_for_the_next_time(
     server: WandbServer, known: Known, tmp_path: Path
 ) -> None:

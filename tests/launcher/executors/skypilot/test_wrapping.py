@@ -228,7 +228,12 @@ def test_a_trial_that_writes_nothing_more_is_ended_and_not_tried_again(
 
 
 @pytest.mark.parametrize(
-    "where", ["/dev/stdout", "/dev/stderr", '"$PROTEIN_RUN_DIR/metrics.jsonl"']
+    "where",
+    [
+        "/dev/stdout",
+        pytest.param("/dev/stderr", marks=pytest.mark.slow),
+        pytest.param('"$PROTEIN_RUN_DIR/metrics.jsonl"', marks=pytest.mark.slow),
+    ],
 )
 def test_a_trial_that_goes_on_writing_is_left_alone(job: Job, tmp_path: Path, where: str) -> None:
     script = f"for n in {{1..10}}; do echo '{{}}' >>{where}; sleep 0.6; done"
