@@ -247,7 +247,7 @@ def wait_for(pids: list[int], folder: str, job: dict[str, Any], wake: int) -> di
             signal_groups(groups, signal.SIGKILL)
     ended_at = time.time()
     if reason:  # they were asked once already: a second SIGTERM could spoil a checkpoint
-        wait_until(lambda: not any(map(group_exists, groups)), kill_at - time.monotonic())
+        wait_until(lambda: are_gone(groups), kill_at - time.monotonic())
         end_groups(groups, 0.0)
         end_escaped(kill_at - time.monotonic())
         ended_at = time.time()
@@ -404,9 +404,9 @@ def end_groups(groups: Iterable[int], grace_seconds: float) -> None:
     """SIGTERM to what lives in these groups, SIGKILL to what is there after the grace period."""
     living = [group for group in groups if group_exists(group)]
     signal_groups(living, signal.SIGTERM)
-    if not wait_until(lambda: not any(map(group_exists, living)), grace_seconds):
+    if not wait_until(lambda: are_gone(living), grace_seconds):
         signal_groups(living, signal.SIGKILL)
-        wait_until(lambda: not any(map(group_exists, living)), GONE_SECONDS)
+        wait_until(lambda: are_gone(living), GONE_SECONDS)
 
 
 def signal_groups(groups: Iterable[int], number: int) -> None:
@@ -414,6 +414,15 @@ def signal_groups(groups: Iterable[int], number: int) -> None:
     for group in groups:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, number)
+
+
+def are_gone(groups: Iterable[int]) -> bool:
+    """Whether these groups have no members left.
+
+    A member that outlived its leader came to us as its reaper: it is there until we take it away.
+    """
+    reap({})
+    return not any(map(group_exists, groups))
 
 
 def group_exists(group: int) -> bool:

@@ -311,13 +311,28 @@ def test_a_supervisors_own_mistake_is_written_down(cluster: LocalCluster) -> Non
 # --- ending process groups -----------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_what_a_finished_trial_left_behind_is_ended(cluster: LocalCluster) -> None:
     waiting = 'while [ ! -e "$PROTEIN_RUN_DIR/child" ]; do sleep 0.01; done'
     job = cluster.job(f"({_write_pid('child')}; sleep 1000) &\n{waiting}; exit 0")
     cluster.executor().submit(job)
     assert cluster.until_over(job.name).exit_code == 0
     assert not _alive(_read_pid(job, "child"))
+
+
+def test_nobody_waits_for_a_child_that_ended_after_its_leader() -> None:
+    orphan = """
+import os
+from launcher.executors.supervisor import are_gone, group_exists
+
+pid = os.fork()
+if pid == 0:
+    os.setsid()
+    os._exit(0)
+os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+assert group_exists(pid)
+assert are_gone([pid])
+"""
+    subprocess.run([sys.executable, "-c", orphan], check=True, timeout=60)
 
 
 def test_a_cancelled_trial_may_write_its_checkpoint_first(cluster: LocalCluster) -> None:
