@@ -130,13 +130,14 @@ class Journal:
             raise NotFoundError(f"no sweep at {path.parent}", hint="`protein-sky ls` lists sweeps")
         self.path = path
         self._db = self._connect()
-        with _translated(path):
+        with _translated(path), _closed_if_it_fails(self._db):
             self._check()
 
     def _connect(self) -> sqlite3.Connection:
         with _translated(self.path):
             db = sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True, timeout=30.0)
-            db.execute("PRAGMA query_only = ON")
+            with _closed_if_it_fails(db):
+                db.execute("PRAGMA query_only = ON")
             return db
 
     def _check(self) -> None:
@@ -242,7 +243,7 @@ class JournalWriter(Journal):
                 raise DamageError(f"{path} is gone; {left[0].name} is still there", hint=hint)
             _create(path, now, first)
         super().__init__(path)
-        with _translated(path), self._db:
+        with _translated(path), _closed_if_it_fails(self._db), self._db:
             (newest,) = self._db.execute(_NEWEST_EPOCH).fetchone()
             self.epoch = newest + 1
             self._db.execute(
@@ -253,9 +254,10 @@ class JournalWriter(Journal):
     def _connect(self) -> sqlite3.Connection:
         with _translated(self.path):
             db = sqlite3.connect(self.path, timeout=30.0)
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-            db.execute("PRAGMA foreign_keys = ON")
+            with _closed_if_it_fails(db):
+                db.execute("PRAGMA journal_mode = WAL")
+                db.execute("PRAGMA synchronous = FULL")
+                db.execute("PRAGMA foreign_keys = ON")
             return db
 
     def append(self, event: Event, at: float) -> Recorded:
@@ -367,6 +369,16 @@ def _translated(path: Path) -> Iterator[None]:
         raise DamageError(text, hint=hint) from error  # our own SQL is right: the file is not
     except OSError as error:
         raise DiskError(f"{path}: {error.strerror or error}", hint=_DISK_HINT) from error
+
+
+@contextmanager
+def _closed_if_it_fails(db: sqlite3.Connection) -> Iterator[None]:
+    """Close a database that cannot be used: an error that is kept would keep its file open."""
+    try:
+        yield
+    except BaseException:
+        db.close()
+        raise
 
 
 _DISK_CODES = frozenset(

@@ -3,13 +3,15 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher.errors import JournalError, LockedError, NotFoundError
+from launcher.errors import DamageError, JournalError, LockedError, NotFoundError
 from launcher.events import Event, Failure, PauseRequested, SweepCreated, SweepEdited
 from launcher.journal import (
     APPLICATION_ID,
@@ -182,3 +184,14 @@ def test_a_failure_has_at_most_one_culprit(failure: Failure) -> None:
     assert (failure in (Failure.CANCELLED, Failure.STOPPED_EARLY)) == (
         not failure.is_parameters_fault and not failure.is_machines_fault
     )
+
+
+@pytest.mark.parametrize("content", [b"no database at all" * 100, b""])
+def test_a_database_that_cannot_be_used_is_not_kept_open(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "sweep.db"
+    path.write_bytes(content)
+    for open_it in (Journal, partial(JournalWriter, now=0.0)):
+        with pytest.raises(DamageError) as kept:
+            open_it(path)
+        opened = [file.path for file in psutil.Process().open_files()]
+        assert not [name for name in opened if name.startswith(str(path))], kept.value
