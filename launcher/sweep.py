@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from launcher import __version__, clouds, inbox, nodes, notify, policy, trainlog, workdir
-from launcher.config import SweepConfig, from_mapping
+from launcher.config import SweepConfig, from_mapping, trial_parameters
 from launcher.coordinator import Coordinator, Notice, Watch, World
 from launcher.errors import (
     ConfigError,
@@ -310,13 +310,29 @@ def check_can_start(config: SweepConfig) -> None:
         check_elsewhere(config)
         clouds.offer(SweepFolder.of(config.name).path, config)
     runs_here = config.execution.cloud == "local"
-    if runs_here and "-m trainer" in config.task.run and find_spec("torch") is None:
-        raise UsageError(
-            "the trials of this sweep run the trainer of protein-sky, which needs torch",
-            hint="pip install 'protein-sky[trainer]'",
-        )
+    if runs_here and "-m trainer" in config.task.run:
+        _check_trainer(config)
     if runs_here and shutil.which("bash") is None:
         raise UsageError("trials are bash scripts, and there is no bash on this machine")
+
+
+def _check_trainer(config: SweepConfig) -> None:
+    values = trial_parameters(config, {})
+    played = f"{values.get('env.name')}, {values.get('env.tasks')}"
+    for within, package, extra in _TRAINER_NEEDS:
+        if within in played and find_spec(package) is None:
+            raise UsageError(
+                f"the trials of this sweep run the trainer of protein-sky, which needs {package}",
+                hint=f"pip install 'protein-sky[{extra}]'",
+            )
+
+
+_TRAINER_NEEDS = (
+    ("", "torch", "trainer"),
+    ("ALE/", "ale_py", "atari"),
+    ("MiniGrid-", "minigrid", "grid"),
+)
+"""What is found in an environment's name, the package it needs and our extra with it."""
 
 
 def is_elsewhere(config: SweepConfig) -> bool:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from launcher.config import SweepConfig
+from launcher import sweep
+from launcher.config import SweepConfig, load
 from launcher.errors import UsageError
 from launcher.executors.skypilot.readiness import installed_version
 from launcher.sweep import check_elsewhere
@@ -44,3 +45,21 @@ def test_early_stopping_elsewhere_may_look_into_what_all_machines_share(tmp_path
 def test_trials_elsewhere_are_watched_for_standing_still_by_their_machines() -> None:
     config = a_config(execution={"cloud": "aws", "stall_seconds": 60})
     assert check_elsewhere(config) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "extra"),
+    [
+        ("demo_sweep", "torch", "trainer"),
+        ("pong", "ale_py", "atari"),
+        ("cogeval_sweep", "minigrid", "grid"),
+    ],
+)
+@pytest.mark.usefixtures("nobody")
+def test_what_the_trainer_lacks_is_told_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, name: str, package: str, extra: str
+) -> None:
+    monkeypatch.setattr(sweep, "find_spec", lambda asked: None if asked == package else object())
+    with pytest.raises(UsageError, match=f"needs {package}") as caught:
+        sweep.check_can_start(load(name))
+    assert f"protein-sky[{extra}]" in caught.value.hint
