@@ -61,8 +61,17 @@ class Ranks:
         self.device = device
         if place.world == 1:
             return
+        try:
+            self._join(run_id)
+        except TrainerError:
+            self.close()  # a process that ends with threads of gloo at work is aborted
+            raise
+
+    def _join(self, run_id: str) -> None:
+        """Waits for all others; errors are TrainerErrors."""
         import torch.distributed as dist
 
+        place, device = self.place, self.device
         for name in ("MASTER_ADDR", "MASTER_PORT"):
             if not os.environ.get(name):
                 raise ConfigError(f"{place.world} ranks need {name} in the environment")

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
@@ -31,13 +32,12 @@ def run(config: Config, *, started: float) -> int:
     place = find_place(os.environ)
     device = find_device(config.device, local_rank=place.local_rank)
     run_id = os.environ.get("PROTEIN_RUN_ID") or config.run
-    ranks = Ranks(place, run_id=run_id, device=device)
-    checkpoints = Checkpoints(checkpoint_folder(folder), config.checkpoint.keep)
-    writer = Writer(folder, config, first=place.rank == 0, started=started)
     status: Literal["completed", "diverged"] = "completed"
     exit_code = 1
     metrics: dict[str, float] = {}
-    with StopRequest() as stop:
+    with closing(Ranks(place, run_id=run_id, device=device)) as ranks, StopRequest() as stop:
+        checkpoints = Checkpoints(checkpoint_folder(folder), config.checkpoint.keep)
+        writer = Writer(folder, config, first=place.rank == 0, started=started)
         try:
             around = Surroundings(device, ranks, checkpoints, writer.report, lambda: stop.name)
             metrics = train(config, around)
@@ -49,7 +49,6 @@ def run(config: Config, *, started: float) -> int:
             if exit_code in (0, DivergedError.exit_code):
                 writer.result(metrics, status)
             writer.close(metrics, exit_code=exit_code)
-            ranks.close()
     return exit_code
 
 

@@ -3,20 +3,16 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from tests.trainer.training import SMALL, metrics, result, run_in
+from tests.trainer.training import ROOT, SMALL, free_port, metrics, result, run_in
 from trainer import parse
 from trainer.__main__ import main
 from trainer.checkpoint import Checkpoints
 from trainer.run import Writer
-
-ROOT = Path(__file__).parents[2]
 
 
 def start(folder, *overrides, **variables):
@@ -47,12 +43,6 @@ def wait_until(reached, process):
         except subprocess.TimeoutExpired:
             continue
         pytest.fail(f"it ended too early: {process.communicate()[1]}")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def ranks(folder, world, *overrides, run_ids=None):

@@ -1,9 +1,12 @@
+import subprocess
 import sys
 
 import pytest
 import torch
+import torch.distributed as dist
 
-from trainer.errors import ConfigError
+from tests.trainer.training import ROOT, free_port
+from trainer.errors import ConfigError, TrainerError
 from trainer.ranks import Place, Ranks, find_place, interface_towards
 
 
@@ -39,6 +42,23 @@ def test_ranks_need_to_know_where_to_meet(monkeypatch):
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     with pytest.raises(ConfigError, match="MASTER_ADDR"):
         Ranks(Place(0, 2), run_id="x", device=torch.device("cpu"))
+
+
+def test_ranks_of_different_runs_leave_the_group_before_they_say_so(monkeypatch):
+    """The other rank's interpreter must not end with threads of the group at work: it aborts."""
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", str(free_port()))
+    code = (
+        "import torch\n"
+        "from trainer.ranks import Place, Ranks\n"
+        "Ranks(Place(1, 2), run_id='other', device=torch.device('cpu'))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE) as other:
+        with pytest.raises(TrainerError, match="one, other"):
+            Ranks(Place(0, 2), run_id="one", device=torch.device("cpu"))
+        assert not dist.is_initialized()
+        assert b"one, other" in other.communicate()[1]
+    assert other.returncode == 1
 
 
 def test_alone_sums_are_what_they_were():

@@ -2,6 +2,7 @@
 
 import json
 import math
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from trainer.__main__ import main
 from trainer.config import Config
 from trainer.tree import read_override
 
+ROOT = Path(__file__).parents[2]
 SMALL = ("trainer.total_timesteps=256", "trainer.batch_size=64", "evaluation.num_episodes=4")
 
 
@@ -24,6 +26,13 @@ def run_in(folder: Path, *overrides: str, monkeypatch: pytest.MonkeyPatch) -> in
     for name in ("WANDB_MODE", "WANDB_API_KEY", "PROTEIN_CHECKPOINT_DIR", "NUM_NODES"):
         monkeypatch.delenv(name, raising=False)
     return main([*SMALL, *overrides])
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def result(folder: Path) -> dict[str, Any]:
