@@ -1,9 +1,10 @@
 """How long trials take to start in the four ways to place them on SkyPilot, and what that costs.
 
-    python -m benchmarks.skypilot_modes [--modes reused_clusters,pool] [--at-once 10] [--limit 900]
+    python -m benchmarks.skypilot_modes [--modes reused_clusters,pool] [--in-a-row 3]
+        [--at-once 10] [--limit 900]
 
 Brings up a Slurm of two nodes with SkyPilot's API server on this machine (root on Debian), and
-launches two sweeps for each way, of trials that do nothing: three, one after the other, and
+launches two sweeps for each way, of trials that do nothing: `--in-a-row` one after the other, and
 `--at-once` of them all at once, each of which may be a cluster of its own. Prints a table in
 Markdown, and what each sweep gave as soon as it is over. Times are those of the trials' own
 programs; CPU and memory those of all processes of the API server (PSS, at its most), of the
@@ -23,6 +24,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,6 @@ MODES: dict[str, dict[str, Any]] = {
     "pool": {"mode": "managed_jobs", "pool": "own"},
     "cluster_per_trial": {"mode": "cluster_per_trial"},
 }
-IN_A_ROW = 3
 PROGRAM = """\
 echo "$(date +%s.%N)" >> "$EVIDENCE/times"
 echo '{"schema_version": 1, "metrics": {"score": 1}}' > "$PROTEIN_RUN_DIR/result.json"
@@ -149,20 +150,20 @@ def measure(
     return measured
 
 
-def row(site: Slurm, mode: str, at_once: int, limit: float) -> list[str]:
+def row(site: Slurm, mode: str, in_a_row: int, at_once: int, limit: float) -> list[str]:
     """Return the table's line of one mode."""
     name = mode.replace("_", "-")
-    line = measure(site, f"{name}-row", mode, trials=IN_A_ROW, parallel=1, limit=limit)
-    gaps = [after - before for before, after in zip(line.starts, line.starts[1:], strict=False)]
-    cells = [mode, f"{line.starts[0]:.0f}", "–".join(f"{gap:.0f}" for gap in sorted(gaps))]
-    sweeps = [line]
+    cells, sweeps = [mode, "", "", ""], []
+    if in_a_row:
+        line = measure(site, f"{name}-row", mode, trials=in_a_row, parallel=1, limit=limit)
+        gaps = [after - before for before, after in pairwise(line.starts)]
+        cells[1:3] = f"{line.starts[0]:.0f}", "–".join(f"{gap:.0f}" for gap in sorted(gaps))
+        sweeps.append(line)
     if at_once:
         crowd = measure(site, f"{name}-crowd", mode, trials=at_once, parallel=at_once, limit=limit)
-        cells.append(f"{crowd.starts[0]:.0f}, {crowd.starts[-1]:.0f}")
+        cells[3] = f"{crowd.starts[0]:.0f}, {crowd.starts[-1]:.0f}"
         sweeps.append(crowd)
-    else:
-        cells.append("")
-    trials = IN_A_ROW + at_once
+    trials = in_a_row + at_once
     server = sum(sweep.spent.server for sweep in sweeps)
     nodes = sum(sweep.spent.nodes for sweep in sweeps)
     own = sum(sweep.own_cpu_seconds for sweep in sweeps)
@@ -180,9 +181,12 @@ def row(site: Slurm, mode: str, at_once: int, limit: float) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--modes", default=",".join(MODES), help=f"of {', '.join(MODES)}")
+    parser.add_argument("--in-a-row", type=int, default=3, help="0: leave this out")
     parser.add_argument("--at-once", type=int, default=10, help="0: leave this out")
     parser.add_argument("--limit", type=float, default=LONG, help="seconds for each sweep")
     options = parser.parse_args()
+    if not options.in_a_row and not options.at_once:
+        parser.error("--in-a-row and --at-once are both 0: nothing is left to measure")
     began, load = time.monotonic(), os.getloadavg()[0]
     with slurm_site(NEEDED_PATCHES) as site:
         print(f"up after {time.monotonic() - began:.0f} s, load before {load:.1f}\n", flush=True)
@@ -190,7 +194,7 @@ def main() -> None:
         print(_line("---" for _ in COLUMNS), flush=True)
         for mode in options.modes.split(","):
             try:
-                cells = row(site, mode, options.at_once, options.limit)
+                cells = row(site, mode, options.in_a_row, options.at_once, options.limit)
             except (AssertionError, subprocess.TimeoutExpired) as problem:  # the others go on
                 cells = [mode, " ".join(str(problem).split())[-300:]]
             print(_line(cells), flush=True)

@@ -18,6 +18,7 @@ from launcher.errors import ProteinSkyError
 from launcher.files import write_atomic
 from launcher.pages import figures, formats
 from launcher.pages.figures import Figure
+from launcher.pages.figures.marks import failed
 from launcher.pages.status import Document
 from launcher.pages.wording import done, involves_money, needs_resume, state_words
 from launcher.sweepfile import yamlio
@@ -240,7 +241,7 @@ def _sort_key(value: Any) -> Any:
 
 
 def _failures_by_class(document: Document) -> str:
-    classes = Counter(_state(trial) for trial in figures.failed(document))
+    classes = Counter(_state(trial) for trial in failed(document))
     return ", ".join(f"{count} {name}" for name, count in classes.most_common(3))
 
 

@@ -7,7 +7,7 @@ import pytest
 from launcher.budget import Offer
 from launcher.events import Failure
 from launcher.pages import figures, report, status
-from launcher.pages.figures import Figure
+from launcher.pages.figures.figure import MAX_POINTS, Figure
 from launcher.pages.status import Document
 from launcher.state import TrialState
 from tests.launcher.builders import (
@@ -191,7 +191,7 @@ def test_many_trials_are_drawn_thinly_and_the_best_is_kept() -> None:
     told = [succeeded(math.sin(n), 1.0 + n % 7) for n in range(2500)]
     document = doc(*told, trials=2500)
     figure = there(figures.pareto(document))
-    assert sum(len(t["x"]) for t in figure.data) <= figures.MAX_POINTS + 20
+    assert sum(len(t["x"]) for t in figure.data) <= MAX_POINTS + 20
     assert trace(figure, "best")["y"] == [document["best"]["score"]]
     assert re.search(r"2,000 of 2,4\d\d are drawn", figure.caption)
     for one in figures.slices(document):
