@@ -28,15 +28,16 @@ if TYPE_CHECKING:  # numpy and scipy take half a second: who only looks at a swe
 
 @dataclass(frozen=True, slots=True)
 class Optimizer:
-    """Protein, set up for one version of a sweep's config."""
+    """Protein, set up for one version of a sweep's config; a trial has so many `gpus`."""
 
     space: Space
     settings: Settings
     config: SweepConfig
     constraints: tuple[Constraint, ...] = ()
+    gpus: int = 0
 
     @classmethod
-    def of(cls, config: SweepConfig) -> "Optimizer":
+    def of(cls, config: SweepConfig, *, gpus: int = 0) -> "Optimizer":
         """Set Protein up as the sweep file says."""
         sweep = config.sweep
         settings = Settings(
@@ -46,7 +47,7 @@ class Optimizer:
             cost_parameter=sweep.cost_parameter,
         )
         constraints = tuple(parse(text) for text in sweep.constraints)
-        return cls(Space.from_dict(sweep.parameters), settings, config, constraints)
+        return cls(Space.from_dict(sweep.parameters), settings, config, constraints, gpus)
 
     def suggest(self, state: State, recall: "Recall") -> Suggestion:
         """Return the parameters of the sweep's next trial.
@@ -81,8 +82,9 @@ class Optimizer:
     def left(self, state: State) -> Budget:
         """Return what is left of the sweep's budget.
 
-        Dollars and hours count as costs at what they have bought until now: trials may measure
-        their costs themselves, machines have their prices, and several trials share an hour.
+        Dollars, hours and GPU hours count as costs at what they have bought until now: trials may
+        measure their costs themselves, machines have their prices, and several trials share an
+        hour.
         """
         over = [t for t in state.ordered if t.state.is_over and t.cost_seconds]
         paid = [t for t in over if t.cost_usd]
@@ -92,6 +94,9 @@ class Optimizer:
             lefts.append((limits.usd - state.settled_usd) * per_usd)
         if limits.hours is not None and over and worked > 0.0:
             lefts.append((limits.hours - worked) * _costs(over) / worked)
+        gpu_hours = state.machine_seconds / 3600 * self.gpus
+        if limits.gpu_hours is not None and over and gpu_hours > 0.0:
+            lefts.append((limits.gpu_hours - gpu_hours) * _costs(over) / gpu_hours)
         trials_left = self.config.total_trials - len(state.trials)
         return Budget(cost=min(lefts, default=None), trials=trials_left)
 
@@ -190,28 +195,31 @@ def complete(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
 Ask = Callable[[SweepConfig, State], Suggestion]
 
 
-def asking(earlier: Sequence[Sequence[Observation]] = ()) -> Ask:
+def asking(earlier: Sequence[Sequence[Observation]] = (), *, gpus: int = 0) -> Ask:
     """Return what answers `ask` for one sweep again and again, and remembers what saves time."""
     recall = Recall(earlier)
-    return lambda config, state: ask(config, state, recall)
+    return lambda config, state: ask(config, state, recall, gpus=gpus)
 
 
-def ask(config: SweepConfig, state: State, recall: Recall | None = None) -> Suggestion:
+def ask(
+    config: SweepConfig, state: State, recall: Recall | None = None, *, gpus: int = 0
+) -> Suggestion:
     """Return the next suggestion: the optimizer's, or its last one with another seed.
 
     With `seeds: 3` each suggestion is tried three times; the optimizer sees three observations at
-    one place, which tell it their mean and the noise.
+    one place, which tell it their mean and the noise. `gpus`: those of one trial on all its nodes.
     """
     seeds, recall = config.sweep.seeds, recall or Recall()
+    optimizer = Optimizer.of(config, gpus=gpus)
     if seeds == 1:
-        return Optimizer.of(config).suggest(state, recall)
+        return optimizer.suggest(state, recall)
     last = state.trials[len(state.trials)] if state.trials else None
     replicate = last.info.get("replicate", seeds) if last is not None else seeds
     if last is not None and replicate < seeds:
         params = {**last.params, SEED: last.params[SEED] + 1}
         info = {"origin": "replicate", "of": last.info["of"], "replicate": replicate + 1}
         return Suggestion(params, info)
-    suggestion = Optimizer.of(config).suggest(state, recall)
+    suggestion = optimizer.suggest(state, recall)
     params = {**suggestion.params, SEED: config.sweep.fixed.get(SEED, 0)}
     number = len(state.trials) + 1
     return Suggestion(params, {**suggestion.info, "of": number, "replicate": 1})

@@ -221,6 +221,7 @@ def connect(folder: SweepFolder, config: SweepConfig) -> World:
     """
     cloud, offer = config.execution.cloud, offer_of(folder, config)
     earlier = [_taught_by(name, config) for name in config.sweep.warm_start]
+    ask = asking(earlier, gpus=offer.gpus)
     metrics = RunFolderMetrics() if cloud == "simulated" else metrics_of(config, time.time)
     if cloud == "local":
         place = nodes.place_in(config)
@@ -239,7 +240,7 @@ def connect(folder: SweepFolder, config: SweepConfig) -> World:
             metrics,
             SystemClock(),
             offer,
-            asking(earlier),
+            ask,
             poll_seconds=LOCAL_POLL_SECONDS,
             host=socket.gethostname(),
             pid=os.getpid(),
@@ -251,7 +252,7 @@ def connect(folder: SweepFolder, config: SweepConfig) -> World:
             metrics,
             clock,
             offer,
-            asking(earlier),
+            ask,
             host=socket.gethostname(),
             pid=os.getpid(),
         )
@@ -262,7 +263,7 @@ def connect(folder: SweepFolder, config: SweepConfig) -> World:
         metrics,
         SystemClock(),
         offer,
-        asking(earlier),
+        ask,
         release=on_sky.release,
         curves=FirstCurves(sources_elsewhere(config, time.time)),
         sees_files=False,

@@ -37,6 +37,13 @@ def test_hours_left_count_as_what_hours_have_bought() -> None:
     assert left(hours=2.0, usd=3.0).cost == pytest.approx(150.0)
 
 
+def test_gpu_hours_left_count_as_what_gpu_hours_have_bought() -> None:
+    story = Story(a_config(budget={"gpu_hours": 5.0})).start().start()
+    story.record(AttemptEnded(1, 1, None, score=0.5, cost_seconds=300.0, machine_seconds=1800.0))
+    assert Optimizer.of(story.config, gpus=2).left(story.state).cost == pytest.approx(4 * 300.0)
+    assert Optimizer.of(story.config).left(story.state).cost is None
+
+
 def test_without_a_cap_or_a_bill_only_trials_are_counted() -> None:
     free = Story(a_config(budget={"usd": 10.0})).start()
     free.record(ended(1, 0.5, usd=0.0, seconds=100.0))
