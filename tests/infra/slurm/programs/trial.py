@@ -37,6 +37,12 @@ def report(**metrics: float) -> None:
     (run_dir / "result.tmp").replace(run_dir / "result.json")
 
 
+def say(step: int, score: float) -> None:
+    """Report on the way, as the trainer does."""
+    with Path(os.environ["PROTEIN_RUN_DIR"], "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": step, "time": time.time(), "score": score}) + "\n")
+
+
 resumed_from = start_step()
 with (evidence / "starts").open("a") as starts:
     allocation = os.environ["SLURM_JOB_ID"]
@@ -55,4 +61,11 @@ if case == "preempted":  # until its machine is taken away, once
 if case == "waits":
     while not (evidence / "release").exists():
         work_on()
+if case == "climbs":
+    for step in range(1, 6):
+        say(step, 10.0 * step)
+if case == "lags":  # until it is ended: nothing else does
+    while True:
+        work_on()
+        say(start_step(), 0.0)
 report(resumed_from=resumed_from)
