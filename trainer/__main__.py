@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from trainer import parse
 from trainer.errors import TrainerError
+from trainer.signals import StopRequest
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,16 +23,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.check:
             print(f"{file}: is valid")  # noqa: T201
             return 0
-        from trainer.processes import count_processes, run_processes
-        from trainer.run import run
+        with StopRequest() as stop:
+            from trainer.processes import count_processes, run_processes
+            from trainer.run import run
 
-        count = count_processes(config, os.environ)
-        if count > 1:
-            return run_processes(count, sys.argv[1:] if arguments is None else arguments)
-        return run(config, started=started)
+            count = count_processes(config, os.environ)
+            if count > 1:
+                own = sys.argv[1:] if arguments is None else arguments
+                return run_processes(count, own, stop=lambda: stop.name)
+            return run(config, started=started, stop=lambda: stop.name)
     except TrainerError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
+    except KeyboardInterrupt:
+        print("error: ended by Ctrl-C, without a checkpoint", file=sys.stderr)  # noqa: T201
+        return 128 + signal.SIGINT
 
 
 def parser() -> argparse.ArgumentParser:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from trainer.errors import ConfigError
-from trainer.output import write_atomically
+from trainer.output import write_atomically, writing
 
 # What may differ between the run that wrote a checkpoint and the one that goes on from it.
 FREE = ("run", "num_processes", "trainer.total_timesteps")
@@ -29,12 +29,16 @@ class Checkpoints:
     keep: int
 
     def save(self, step: int, state: dict[str, Any]) -> None:
-        """Writes the state after `step` environment steps, then removes the oldest files."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Writes the state after `step` environment steps, then removes the oldest files.
+
+        With them goes what a kill has left half written.
+        """
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         torch.save(to_tensors(state), buffer)
         write_atomically(self.folder / f"checkpoint-{step:015d}.pt", buffer.getvalue())
-        for old in self._files()[: -self.keep]:
+        for old in (*self._files()[: -self.keep], *self.folder.glob(".checkpoint-*")):
             old.unlink(missing_ok=True)
 
     def load(self) -> dict[str, Any] | None:

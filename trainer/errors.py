@@ -4,6 +4,7 @@ TrainerError                  exit code 1
 ├── ConfigError               2   the config file, an override or the machine does not fit
 ├── DivergedError             3   the loss is no longer a number: these parameters do not train
 ├── InterruptedRunError       75  a signal came, the checkpoint is written: start again
+├── OutputError               75  the disk is full or not ours: no fault of the parameters
 └── LostRanksError            75  the other machines are gone: start all again, from the checkpoint
 """
 
@@ -58,6 +59,12 @@ class DivergedError(TrainerError):
 
 class InterruptedRunError(TrainerError):
     """A signal came, the checkpoint is written: start again."""
+
+    exit_code = 75
+
+
+class OutputError(TrainerError):
+    """A file cannot be written: the machine's fault, what was trained since is lost."""
 
     exit_code = 75
 

@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainer.config import Config
+from trainer.config import Config, EvaluationConfig
 from trainer.envs import make_env
-from trainer.envs.base import Array, Share
+from trainer.envs.base import Array, Share, VectorEnv, opened
 from trainer.envs.gymnasium_env import GymnasiumEnv
 from trainer.envs.make import import_path
 from trainer.envs.mixture import Mixture
 from trainer.errors import InterruptedRunError, TrainerError
 from trainer.policy import Policy
+
+Measure = Callable[..., Any]
+"""(policy, evaluation) -> dict[str, float]."""
 
 EVALUATION_SEED = 1_000_003  # added to the run's seed: not the episodes that it trained on
 
@@ -54,40 +57,64 @@ class Evaluation:
 
 
 def score(
-    policy: Policy, config: Config, *, device: torch.device, stop: Callable[[], str]
+    policy: Policy,
+    config: Config,
+    measure: Measure | None,
+    *,
+    device: torch.device,
+    stop: Callable[[], str],
 ) -> dict[str, float]:
-    """The evaluation's metrics, and those of the user's own function where there is one.
+    """The evaluation's metrics, and what the user's own function makes of it where there is one.
 
     Raises InterruptedRunError where `stop` names a signal before the last episode is over.
     """
     evaluation = evaluate(policy, config, device=device, stop=stop)
     metrics = evaluation.metrics()
-    if config.evaluation.metrics:
-        compute = import_path(config.evaluation.metrics, key="evaluation.metrics")
+    if measure is not None:
         with torch.inference_mode():
-            metrics |= custom(compute, policy, evaluation)
+            metrics |= custom(measure, policy, evaluation)
     return metrics
 
 
-def custom(compute: Callable[..., Any], policy: Policy, evaluation: Evaluation) -> dict[str, float]:
+def find_measure(config: EvaluationConfig) -> Measure | None:
+    """The user's function; ConfigError where there is none of that name."""
+    return import_path(config.metrics, key="evaluation.metrics") if config.metrics else None
+
+
+def custom(measure: Measure, policy: Policy, evaluation: Evaluation) -> dict[str, float]:
     """What a user's function returns, checked."""
-    made = compute(policy, evaluation)
+    made = measure(policy, evaluation)
     if not isinstance(made, dict):
         raise TrainerError(f"evaluation.metrics must return a dict, not {type(made).__name__}")
-    return {str(name): float(value) for name, value in made.items()}
+    try:
+        return {str(name): float(value) for name, value in made.items()}
+    except (TypeError, ValueError) as error:
+        raise TrainerError(f"evaluation.metrics must return numbers: {error}") from error
 
 
 @torch.inference_mode()
 def evaluate(
     policy: Policy, config: Config, *, device: torch.device, stop: Callable[[], str]
 ) -> Evaluation:
-    """Plays the first episode of each of `num_episodes` environments: no bias to short ones."""
-    count = config.evaluation.num_episodes
-    env = make_env(config.env, Share(0, count, count))
+    """Plays the first episode of each of `num_episodes` environments: no bias to short ones.
+
+    Of a mixture each task is played at least once.
+    """
+    tasks = len(config.env.tasks) if config.env.name == "cogeval" else 1
+    count = max(config.evaluation.num_episodes, tasks)
+    with opened(make_env(config.env, Share(0, count, count))) as env:
+        return play(env, policy, config, device=device, stop=stop)
+
+
+def play(
+    env: VectorEnv, policy: Policy, config: Config, *, device: torch.device, stop: Callable[[], str]
+) -> Evaluation:
+    """The first episode of each of `env`."""
     if isinstance(env, GymnasiumEnv | Mixture):
         env.play_once()
     generator = torch.Generator().manual_seed(config.seed + EVALUATION_SEED)
     observation = env.reset(config.seed + EVALUATION_SEED)
+    count = len(observation)
     memory, starts = policy.initial_memory(count), torch.zeros((1, count), device=device)
     returns, lengths = np.zeros(count), np.zeros(count)
     playing = np.ones(count, dtype=bool)

@@ -6,9 +6,12 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TextIO
+
+from trainer.errors import OutputError
 
 
 class Log(Protocol):
@@ -56,11 +59,27 @@ def read_cost(folder: Path) -> dict[str, float]:
 def write_atomically(path: Path, data: bytes) -> None:
     """Replaces the file's content, synced to the disk before it takes the name."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with draft.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    with writing(path):
+        try:
+            with draft.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Whatever the disk refuses meanwhile is an OutputError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written: {error.strerror or error}",
+            hint="make room or allow it, then start again from the checkpoint",
+        ) from error
 
 
 def plain(value: float) -> float | str:
@@ -95,12 +114,14 @@ class JsonLines:
             self.file = self.path.open("a", encoding="utf-8", buffering=1)
         line: dict[str, Any] = {"step": step, "time": time.time()}
         line |= {name: plain(value) for name, value in metrics.items()}
-        self.file.write(json.dumps(line) + "\n")
+        with writing(self.path):
+            self.file.write(json.dumps(line) + "\n")
 
     def close(self, summary: dict[str, float], *, exit_code: int) -> None:  # noqa: ARG002 Log's
         """Closes the file; the summary is result.json's."""
         if self.file is not None:
-            self.file.close()
+            with writing(self.path):
+                self.file.close()
 
 
 def _read_lines(path: Path) -> Iterator[dict[str, Any] | None]:
@@ -117,13 +138,20 @@ def _read_lines(path: Path) -> Iterator[dict[str, Any] | None]:
 
 
 class WandbLog:
-    """The run in Weights & Biases; who and where it is stands in WANDB_* variables."""
+    """The run in Weights & Biases; who and where it is stands in WANDB_* variables.
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    Where they name no run, W&B does, and `folder` keeps the name: the next attempt is the same run.
+    """
+
+    def __init__(self, config: dict[str, Any], folder: Path) -> None:
         import wandb
 
         online = os.environ.get("WANDB_MODE") != "offline"
-        self.run = wandb.init(config=config, resume="allow" if online else None)
+        kept = folder / "wandb_run_id"
+        known = kept.read_text() if kept.exists() else None
+        run_id = os.environ.get("WANDB_RUN_ID") or known
+        self.run = wandb.init(config=config, id=run_id, resume="allow" if online else None)
+        write_atomically(kept, self.run.id.encode())
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """Logs at the environment step."""
@@ -145,7 +173,7 @@ class NoLog:
         """Nothing."""
 
 
-def wandb_log(config: dict[str, Any]) -> Log:
+def wandb_log(config: dict[str, Any], folder: Path) -> Log:
     """W&B where WANDB_MODE or WANDB_API_KEY asks for it and the package is there, else nothing.
 
     A W&B that cannot be reached is a warning: the result does not depend on it.
@@ -158,7 +186,7 @@ def wandb_log(config: dict[str, Any]) -> Log:
     except ImportError:
         return NoLog()
     try:
-        return WandbLog(config)
-    except wandb.errors.Error as error:
+        return WandbLog(config, folder)
+    except (wandb.errors.Error, ValueError) as error:  # ValueError: settings of the environment
         print(f"warning: without Weights & Biases: {error}", file=sys.stderr)  # noqa: T201
         return NoLog()

@@ -5,12 +5,12 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from types import FrameType
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 from trainer.config import Config
-from trainer.errors import ConfigError, LostRanksError
-from trainer.ranks import Place, find_place
+from trainer.errors import LostRanksError
+from trainer.ranks import LISTENING, LOOK_SECONDS, Place, find_place, meeting_point
 
 
 def count_processes(config: Config, environment: Mapping[str, str]) -> int:
@@ -36,61 +36,67 @@ def places(count: int, node: Place) -> list[Place]:
     return [Place(node.rank * count + i, node.world * count, i) for i in range(count)]
 
 
-def run_processes(count: int, arguments: Sequence[str]) -> int:
+def run_processes(count: int, arguments: Sequence[str], *, stop: Callable[[], str]) -> int:
     """Runs the program in `count` ranks; returns their common exit code, see `exit_code`.
 
-    SIGTERM and SIGUSR1 are passed on to all of them.
+    SIGTERM asks them to go where `stop` names a signal, and where one of them has failed.
     """
     node = find_place(os.environ)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "trainer", *arguments], env={**os.environ, **variables}
-        )
-        for variables in rank_variables(places(count, node), node)
-    ]
+    if node.world > 1:
+        meeting_point(os.environ)  # a mistake shows here, once
+    running: list[subprocess.Popen[bytes]] = []
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as here:  # nobody else gets its port
+            for place in places(count, node):
+                variables = rank_variables(place, node, here)
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "trainer", *arguments],
+                    env={**os.environ, **variables},
+                    pass_fds=[here.fileno()] if place.rank == 0 else [],
+                )
+                running.append(process)
+        return exit_code(wait_for(running, stop))
+    finally:
+        for process in running:
+            process.kill()
 
-    def pass_on(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 signal's
-        for process in processes:
-            process.send_signal(number)
 
-    for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, pass_on)
-    return exit_code([process.wait() for process in processes])
+def wait_for(processes: Sequence["subprocess.Popen[bytes]"], stop: Callable[[], str]) -> list[int]:
+    """Their exit codes, in the order in which they ended."""
+    running, ended, told = list(processes), [], False
+    while running:
+        ended += [process.returncode for process in running if process.poll() is not None]
+        running = [process for process in running if process.returncode is None]
+        if not told and (stop() or any(ended)):
+            told = True
+            for process in running:
+                process.terminate()
+        time.sleep(LOOK_SECONDS)
+    return ended
 
 
 def exit_code(codes: Sequence[int]) -> int:
-    """What the ranks of a machine say together: 0 if all went well.
+    """What the ranks of a machine say together, by their codes in the order of their ends.
 
-    A rank that was killed, or that failed by itself, says more than those that lost it.
+    0 if all went well. The first that was killed, or that failed by itself, says more than those
+    that lost it or were asked to go.
     """
-    if any(code < 0 for code in codes):
-        return 1
-    failed = [code for code in codes if code]
-    return next((code for code in failed if code != LostRanksError.exit_code), max(codes))
+    asked = (0, LostRanksError.exit_code, -signal.SIGTERM)
+    failed = [code for code in codes if code not in asked]
+    if failed:
+        return max(failed[0], 1)
+    return LostRanksError.exit_code if any(codes) else 0
 
 
-def rank_variables(ranks: Sequence[Place], node: Place) -> list[dict[str, str]]:
-    """What each rank finds in its environment, in torchrun's words."""
-    if node.world > 1 and not os.environ.get("MASTER_PORT"):
-        raise ConfigError(f"{node.world} machines need MASTER_ADDR and MASTER_PORT")
-    meeting = {
-        "MASTER_ADDR": os.environ.get("MASTER_ADDR") or "127.0.0.1",
-        "MASTER_PORT": os.environ.get("MASTER_PORT") or str(free_port()),
-    }
-    return [
-        {
-            **meeting,
-            "RANK": str(place.rank),
-            "WORLD_SIZE": str(place.world),
-            "LOCAL_RANK": str(place.local_rank),
-        }
-        for place in ranks
-    ]
+def rank_variables(place: Place, node: Place, here: socket.socket) -> dict[str, str]:
+    """What a rank finds in its environment, in torchrun's words.
 
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    Ranks of one machine meet `here`, those of several where all have been told.
+    """
+    own = {"RANK": str(place.rank), "WORLD_SIZE": str(place.world)}
+    own["LOCAL_RANK"] = str(place.local_rank)
+    if node.world > 1:
+        return own
+    host, port = here.getsockname()
+    own |= {"MASTER_ADDR": host, "MASTER_PORT": str(port)}
+    return own | {LISTENING: str(here.fileno())} if place.rank == 0 else own

@@ -8,7 +8,9 @@ import datetime
 import os
 import socket
 import struct
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +18,12 @@ import torch
 from torch import Tensor
 
 from trainer.envs.base import Share
-from trainer.errors import ConfigError, LostRanksError, TrainerError
+from trainer.errors import ConfigError, InterruptedRunError, LostRanksError, TrainerError
 
 TIMEOUT_SECONDS = 60  # a rank that says nothing for so long is dead
 JOIN_SECONDS = 600  # machines of one job may start minutes apart
+LOOK_SECONDS = 0.1  # how often a rank that waits for the others looks for a signal
+LISTENING = "TRAINER_LISTENING_SOCKET"  # of rank 0: the socket at which `processes` had it meet
 NCCL = {
     # A collective that times out ends the process, also where it hangs inside a kernel …
     "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1",
@@ -56,44 +60,40 @@ def find_place(environment: Mapping[str, str]) -> Place:
 class Ranks:
     """Sums over all ranks. Alone it does nothing and needs no network."""
 
-    def __init__(self, place: Place, *, run_id: str, device: torch.device) -> None:
+    def __init__(
+        self,
+        place: Place,
+        *,
+        run_id: str,
+        device: torch.device,
+        stop: Callable[[], str] = lambda: "",
+    ) -> None:
         self.place = place
         self.device = device
         if place.world == 1:
             return
-        try:
-            self._join(run_id)
-        except TrainerError:
-            self.close()  # a process that ends with threads of gloo at work is aborted
-            raise
+        with ExitStack() as stack:
+            stack.callback(self.close)  # who ends with threads of gloo at work is aborted
+            self._join(run_id, stop)
+            stack.pop_all()
 
-    def _join(self, run_id: str) -> None:
-        """Waits for all others; errors are TrainerErrors."""
+    def _join(self, run_id: str, stop: Callable[[], str]) -> None:
+        """Waits for all others; errors are TrainerErrors, also where `stop` names a signal."""
         import torch.distributed as dist
 
         place, device = self.place, self.device
-        for name in ("MASTER_ADDR", "MASTER_PORT"):
-            if not os.environ.get(name):
-                raise ConfigError(f"{place.world} ranks need {name} in the environment")
+        host, port = meeting_point(os.environ)
         if device.type == "cuda":
             for name, value in NCCL.items():
                 os.environ.setdefault(name, value)
         elif "GLOO_SOCKET_IFNAME" not in os.environ:
-            interface = interface_towards(os.environ["MASTER_ADDR"])
+            interface = interface_towards(host)
             if interface:
                 os.environ["GLOO_SOCKET_IFNAME"] = interface
         try:
-            store = dist.TCPStore(  # type: ignore[attr-defined]  # public, not in __all__
-                os.environ["MASTER_ADDR"],
-                int(os.environ["MASTER_PORT"]),
-                place.world,
-                # torchrun has a store of its own at this address
-                is_master=place.rank == 0 and "TORCHELASTIC_USE_AGENT_STORE" not in os.environ,
-                timeout=datetime.timedelta(seconds=JOIN_SECONDS),
-            )
             dist.init_process_group(
                 "nccl" if device.type == "cuda" else "gloo",
-                store=store,
+                store=self._meet(host, port, stop),
                 rank=place.rank,
                 world_size=place.world,
                 timeout=datetime.timedelta(seconds=TIMEOUT_SECONDS),
@@ -103,11 +103,48 @@ class Ranks:
         except (RuntimeError, ValueError) as error:  # torch.distributed's derive from RuntimeError
             raise self._lost(error) from error
         if len(set(runs)) > 1:
-            address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
             raise TrainerError(
-                f"ranks of different runs met at {address}: {', '.join(map(str, runs))}",
+                f"ranks of different runs met at {host}:{port}: {', '.join(map(str, runs))}",
                 hint="give each run its own MASTER_PORT",
             )
+
+    def _meet(self, host: str, port: int, stop: Callable[[], str]) -> Any:
+        """The store through which ranks find each other, once all of them are there.
+
+        torch can wait for that itself, but then hears no signal.
+        """
+        import torch.distributed as dist
+
+        deadline = time.monotonic() + JOIN_SECONDS
+
+        def wait_until(reached: Callable[[], bool]) -> None:
+            while not reached():
+                if signal := stop():
+                    raise InterruptedRunError(f"{signal} before all ranks were there")
+                if time.monotonic() > deadline:
+                    raise self._lost("they were not there in time")
+                time.sleep(LOOK_SECONDS)
+
+        # torchrun has a store of its own at this address, which outlives its restarts.
+        is_first = self.place.rank == 0 and "TORCHELASTIC_USE_AGENT_STORE" not in os.environ
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        listening = os.environ.get(LISTENING)
+        if not is_first:
+            wait_until(lambda: listens(host, port))
+        shared = dist.TCPStore(  # type: ignore[attr-defined]  # public, not in __all__
+            host,
+            port,
+            self.place.world,
+            is_master=is_first,
+            wait_for_workers=False,
+            master_listen_fd=int(listening) if listening and is_first else None,
+            timeout=datetime.timedelta(seconds=TIMEOUT_SECONDS),
+        )
+        store = dist.PrefixStore(attempt, shared)  # type: ignore[attr-defined]
+        present = [f"rank {i} is here" for i in range(self.place.world)]
+        store.set(present[self.place.rank], "")
+        wait_until(lambda: store.check(present))
+        return store
 
     def share(self, total: int) -> Share:
         """This rank's environments out of `total`; shares differ by at most one."""
@@ -160,13 +197,33 @@ class Ranks:
             if dist.is_initialized():
                 dist.destroy_process_group()
 
-    def _lost(self, error: Exception) -> LostRanksError:
+    def _lost(self, why: Exception | str) -> LostRanksError:
         return LostRanksError(
-            f"rank {self.place.rank} of {self.place.world} lost the others: {error}",
+            f"rank {self.place.rank} of {self.place.world} lost the others: {why}",
             hint="look at the first rank that failed; start all ranks again from the checkpoint."
             " If they never met: NCCL_DEBUG=INFO tells over which interface they try, and"
             " NCCL_SOCKET_IFNAME or GLOO_SOCKET_IFNAME names another",
         )
+
+
+def meeting_point(environment: Mapping[str, str]) -> tuple[str, int]:
+    """MASTER_ADDR and MASTER_PORT, where several ranks need them."""
+    host, port = (environment.get(name, "") for name in ("MASTER_ADDR", "MASTER_PORT"))
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise ConfigError(
+            f"several ranks meet at MASTER_ADDR and MASTER_PORT, which are {host!r} and {port!r}",
+            hint="in the environment of each: the address of the first, and a free port there",
+        )
+    return host, int(port)
+
+
+def listens(host: str, port: int) -> bool:
+    """Whether somebody takes connections there."""
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def interface_towards(address: str) -> str | None:

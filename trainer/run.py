@@ -4,8 +4,8 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Literal
 
@@ -13,13 +13,13 @@ from trainer import output
 from trainer.config import Config
 from trainer.errors import DivergedError
 from trainer.parse import as_mapping
-from trainer.signals import StopRequest
 
 
-def run(config: Config, *, started: float) -> int:
+def run(config: Config, *, started: float, stop: Callable[[], str]) -> int:
     """Trains in PROTEIN_RUN_DIR, or in the current folder; returns the exit code.
 
     `started`: time.perf_counter() when the program began; imports are part of the cost.
+    `stop`: the name of the signal that asks the run to go, or nothing.
     """
     use_threads()
     from trainer.checkpoint import Checkpoints, checkpoint_folder
@@ -28,26 +28,30 @@ def run(config: Config, *, started: float) -> int:
     from trainer.train import Surroundings, train
 
     folder = Path(os.environ.get("PROTEIN_RUN_DIR") or ".")
-    folder.mkdir(parents=True, exist_ok=True)
+    with output.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     place = find_place(os.environ)
     device = find_device(config.device, local_rank=place.local_rank)
     run_id = os.environ.get("PROTEIN_RUN_ID") or config.run
+    checkpoints = Checkpoints(checkpoint_folder(folder), config.checkpoint.keep)
     status: Literal["completed", "diverged"] = "completed"
     exit_code = 1
     metrics: dict[str, float] = {}
-    with closing(Ranks(place, run_id=run_id, device=device)) as ranks, StopRequest() as stop:
-        checkpoints = Checkpoints(checkpoint_folder(folder), config.checkpoint.keep)
-        writer = Writer(folder, config, first=place.rank == 0, started=started)
-        try:
-            around = Surroundings(device, ranks, checkpoints, writer.report, lambda: stop.name)
+    # W&B may take longer to start than ranks that have met wait for each other.
+    writer = Writer(folder, config, first=place.rank == 0, started=started)
+    try:
+        with closing(Ranks(place, run_id=run_id, device=device, stop=stop)) as ranks:
+            around = Surroundings(device, ranks, checkpoints, writer.report, stop)
             metrics = train(config, around)
-            exit_code = 0
-        except DivergedError as error:
-            print(f"error: {error}", file=sys.stderr)  # noqa: T201
-            status, exit_code = "diverged", error.exit_code
-        finally:
+        exit_code = 0
+    except DivergedError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        status, exit_code = "diverged", error.exit_code
+    finally:
+        try:
             if exit_code in (0, DivergedError.exit_code):
                 writer.result(metrics, status)
+        finally:
             writer.close(metrics, exit_code=exit_code)
     return exit_code
 
@@ -73,7 +77,7 @@ class Writer:
             lines = output.JsonLines(folder / "metrics.jsonl")
             at_end, names = output.read_cost(folder), ("cost_seconds", "cost_usd")
             self.spent, self.spent_usd = (max(lines.last(n), at_end.get(n, 0.0)) for n in names)
-            self.logs = [lines, output.wandb_log(as_mapping(config))]
+            self.logs = [lines, output.wandb_log(as_mapping(config), folder)]
 
     @property
     def cost_seconds(self) -> float:
@@ -100,10 +104,11 @@ class Writer:
 
     def close(self, summary: dict[str, float], *, exit_code: int) -> None:
         """Writes down what it cost, then closes the logs."""
-        if self.first:
-            output.write_cost(self.folder, self._cost())
-        for log in self.logs:
-            log.close(summary, exit_code=exit_code)
+        with ExitStack() as stack:
+            for log in reversed(self.logs):
+                stack.callback(log.close, summary, exit_code=exit_code)
+            if self.first:
+                output.write_cost(self.folder, self._cost())
 
     def _cost(self) -> dict[str, float]:
         if self.price_usd_per_hour is None:

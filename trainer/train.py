@@ -19,9 +19,10 @@ from trainer.advantage import gae
 from trainer.checkpoint import Checkpoints, check_same
 from trainer.config import Config
 from trainer.distributions import for_space
-from trainer.envs import make_env
+from trainer.envs import VectorEnv, make_env
+from trainer.envs.base import opened
 from trainer.errors import DivergedError, InterruptedRunError
-from trainer.evaluate import score
+from trainer.evaluate import find_measure, score
 from trainer.layout import Layout
 from trainer.loss import LOSS_NAMES, Judgement, ppo_gradient, ppo_loss
 from trainer.normalize import Moments, ReturnScale
@@ -49,6 +50,19 @@ def train(config: Config, around: Surroundings) -> dict[str, float]:
     a number, InterruptedRunError where a signal came, after a checkpoint: that of all the training
     where the signal came while the policy was scored.
     """
+    ranks = around.ranks
+    measure = find_measure(config.evaluation)  # a mistake shows now, not after the training
+    share = ranks.share(Layout.of(config, world=ranks.place.world).num_envs)
+    workers = config.trainer.num_workers if config.vectorization == "multiprocessing" else 1
+    with opened(make_env(config.env, share, workers=workers)) as env:
+        policy, metrics = learn(env, config, around)
+    if ranks.place.rank == 0:
+        metrics |= score(policy, config, measure, device=around.device, stop=around.stop)
+    return metrics
+
+
+def learn(env: VectorEnv, config: Config, around: Surroundings) -> tuple[Policy, dict[str, float]]:
+    """The policy that is there after `total_timesteps`, and the metrics of the last update."""
     device, ranks = around.device, around.ranks
     cfg = config.trainer
     layout = Layout.of(config, world=ranks.place.world)
@@ -58,8 +72,6 @@ def train(config: Config, around: Surroundings) -> dict[str, float]:
     torch.manual_seed(config.seed)
     noise_generator = torch.Generator().manual_seed(config.seed)
     shuffle = np.random.default_rng([config.seed, 1])  # not the stream of the environments
-    workers = cfg.num_workers if config.vectorization == "multiprocessing" else 1
-    env = make_env(config.env, share, workers=workers)
     distribution = for_space(env.action_space)
     policy = Policy(env.observation_space, distribution, config=config.model).to(device)
     weights = flatten_parameters(policy)
@@ -304,9 +316,7 @@ def train(config: Config, around: Surroundings) -> dict[str, float]:
         if stopping and update < layout.updates:
             raise InterruptedRunError(f"{around.stop() or 'a signal'} after {step:,} steps")
 
-    if ranks.place.rank == 0:
-        metrics |= score(policy, config, device=device, stop=around.stop)
-    return {**metrics, "steps": float(step)}
+    return policy, {**metrics, "steps": float(step)}
 
 
 def as_sequences(x: torch.Tensor, length: int) -> torch.Tensor:

@@ -63,11 +63,16 @@ def read_file(path: Path) -> list[Leaf]:
         raise ConfigError(f"{where}: is not YAML: {error.problem or error.context}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: is not YAML: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: nests too deeply") from error
     if root is None:
         return []
     if not isinstance(root, yaml.MappingNode):
         raise ConfigError(f"{path}:1:1: a config is a mapping of names to values")
-    return list(_leaves(root, "", str(path)))
+    try:
+        return list(_leaves(root, "", str(path)))
+    except RecursionError as error:
+        raise ConfigError(f"{path}: an alias stands within its own anchor") from error
 
 
 def read_override(text: str) -> Leaf:

@@ -44,6 +44,17 @@ class Steer(gymnasium.Env):
         return np.zeros(1, np.float32), reward, True, False, {}
 
 
+class Brittle(Countdown):
+    """Breaks in its first step, unless it holds."""
+
+    def __init__(self, holds):
+        super().__init__()
+        self.holds = holds
+
+    def step(self, action):
+        return super().step(1 // self.holds)
+
+
 class Held(Steer):
     """Steer, but the episode goes on after that step, without a point, until a file is there."""
 
@@ -124,6 +135,13 @@ class Mission(gymnasium.Env):
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         return {"image": np.full((2, 2), 7, np.uint8), "direction": 2, "mission": "go"}, {}
+
+
+class Letters(gymnasium.Env):
+    """Shows as many numbers as it likes."""
+
+    observation_space = gymnasium.spaces.Sequence(gymnasium.spaces.Discrete(26))
+    action_space = gymnasium.spaces.Discrete(2)
 
 
 def poles(share, difficulty):

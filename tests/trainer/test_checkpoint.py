@@ -39,6 +39,12 @@ def test_the_newest_are_kept_and_loaded(tmp_path):
     assert checkpoints.load() == {"step": 100}
 
 
+def test_what_a_kill_left_half_written_goes_with_the_next_checkpoint(tmp_path):
+    (tmp_path / ".checkpoint-000000000000010.pt.4711").write_bytes(b"half")
+    Checkpoints(tmp_path, keep=2).save(20, {})
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint-000000000000020.pt"]
+
+
 def test_a_damaged_file_leaves_the_one_before(tmp_path, capsys):
     checkpoints = Checkpoints(tmp_path, keep=2)
     checkpoints.save(10, {"step": 10})

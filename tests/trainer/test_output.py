@@ -1,8 +1,11 @@
 import json
 import math
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from trainer.errors import OutputError
 from trainer.output import JsonLines, NoLog, Result, wandb_log, write_atomically, write_result
 
 
@@ -29,6 +32,26 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     assert file.read_bytes() == b"old"
 
 
+def test_what_the_disk_refuses_is_told_with_the_files_name(tmp_path):
+    """A folder stands where the file should be: after all has been written."""
+    (tmp_path / "x").mkdir()
+    with pytest.raises(OutputError, match=r"x: cannot be written: Is a directory"):
+        write_atomically(tmp_path / "x", b"new")
+    assert [file.name for file in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="asks Linux for a full disk")
+def test_metrics_that_do_not_fit_on_the_disk_are_told_with_the_files_name(tmp_path):
+    log = JsonLines(tmp_path / "metrics.jsonl")
+    log.write(1, {})
+    log.file.close()
+    with Path("/dev/full").open("a", buffering=1) as log.file:
+        with pytest.raises(OutputError, match=r"metrics\.jsonl: cannot be written: No space left"):
+            log.write(2, {})
+        with pytest.raises(OutputError):
+            log.close({}, exit_code=1)
+
+
 def test_a_run_that_goes_on_replaces_the_steps_that_it_takes_again(tmp_path):
     path = tmp_path / "metrics.jsonl"
     first = JsonLines(path)
@@ -53,18 +76,27 @@ def test_lines_can_be_read_while_the_run_goes_on(tmp_path):
 
 
 @pytest.mark.parametrize("mode", [None, "disabled"])
-def test_wandb_stays_out_unless_it_is_asked_for(monkeypatch, mode):
+def test_wandb_stays_out_unless_it_is_asked_for(monkeypatch, tmp_path, mode):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.delenv("WANDB_MODE", raising=False)
     if mode:
         monkeypatch.setenv("WANDB_MODE", mode)
-    log = wandb_log({})
+    log = wandb_log({}, tmp_path)
     assert isinstance(log, NoLog)
     log.write(1, {"x": 1.0})
     log.close({}, exit_code=0)
 
 
-def test_a_wandb_that_fails_does_not_end_the_run(monkeypatch, capsys):
+def test_a_wandb_that_does_not_understand_its_settings_does_not_end_the_run(
+    monkeypatch, tmp_path, capsys
+):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "sometimes")
+    assert isinstance(wandb_log({}, tmp_path), NoLog)
+    assert "sometimes" in capsys.readouterr().err
+
+
+def test_a_wandb_that_fails_does_not_end_the_run(monkeypatch, tmp_path, capsys):
     wandb = pytest.importorskip("wandb")
 
     def fail(**settings):
@@ -72,5 +104,24 @@ def test_a_wandb_that_fails_does_not_end_the_run(monkeypatch, capsys):
 
     monkeypatch.setattr(wandb, "init", fail)
     monkeypatch.setenv("WANDB_MODE", "online")
-    assert isinstance(wandb_log({}), NoLog)
+    assert isinstance(wandb_log({}, tmp_path), NoLog)
     assert "no way to the server" in capsys.readouterr().err
+
+
+def test_the_next_attempt_is_the_same_run_of_wandb(monkeypatch, tmp_path):
+    """Also where nobody but W&B has named it."""
+    wandb = pytest.importorskip("wandb")
+    asked = []
+
+    def init(*, id, **_):  # noqa: A002 W&B's name
+        asked.append(id)
+        return SimpleNamespace(id=id or "named-by-wandb")
+
+    monkeypatch.setattr(wandb, "init", init)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.delenv("WANDB_RUN_ID", raising=False)
+    wandb_log({}, tmp_path)
+    wandb_log({}, tmp_path)
+    monkeypatch.setenv("WANDB_RUN_ID", "named-by-the-launcher")
+    wandb_log({}, tmp_path)
+    assert asked == [None, "named-by-wandb", "named-by-the-launcher"]

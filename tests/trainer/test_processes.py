@@ -1,9 +1,21 @@
+import signal
+import socket
+import subprocess
+import sys
+
 import pytest
 
 from tests.trainer.training import config
 from trainer.errors import ConfigError
-from trainer.processes import count_processes, exit_code, places, rank_variables
-from trainer.ranks import Place
+from trainer.processes import (
+    count_processes,
+    exit_code,
+    places,
+    rank_variables,
+    run_processes,
+    wait_for,
+)
+from trainer.ranks import LISTENING, Place
 
 
 def test_on_the_cpu_one_process_is_enough():
@@ -30,18 +42,21 @@ def test_machines_number_their_ranks_one_after_the_other():
     assert places(2, Place(1, 3)) == [Place(2, 6, 0), Place(3, 6, 1)]
 
 
-def test_ranks_of_one_machine_find_a_port_of_their_own(monkeypatch):
-    monkeypatch.delenv("MASTER_ADDR", raising=False)
-    monkeypatch.delenv("MASTER_PORT", raising=False)
-    first, second = rank_variables(places(2, Place()), Place())
+def test_ranks_of_one_machine_meet_at_a_port_that_is_theirs_already():
+    with socket.create_server(("127.0.0.1", 0)) as here:
+        first, second = (rank_variables(place, Place(), here) for place in places(2, Place()))
+        assert int(first["MASTER_PORT"]) == here.getsockname()[1]
+        assert first.pop(LISTENING) == str(here.fileno())
     assert first["MASTER_PORT"] == second["MASTER_PORT"]
     assert (second["RANK"], second["WORLD_SIZE"], second["LOCAL_RANK"]) == ("1", "2", "1")
+    assert LISTENING not in second
 
 
 def test_several_machines_must_be_told_where_to_meet(monkeypatch):
+    monkeypatch.setenv("NUM_NODES", "2")
     monkeypatch.delenv("MASTER_PORT", raising=False)
     with pytest.raises(ConfigError, match="MASTER_PORT"):
-        rank_variables(places(2, Place(0, 2)), Place(0, 2))
+        run_processes(2, [], stop=lambda: "")
 
 
 @pytest.mark.parametrize(
@@ -53,7 +68,23 @@ def test_several_machines_must_be_told_where_to_meet(monkeypatch):
         ([75, -9], 1),
         ([2, 75], 2),
         ([0, 75], 75),
+        ([2, 1], 2),
+        ([-15, 75], 75),
     ],
 )
-def test_who_failed_says_more_than_who_lost_it(codes, together):
+def test_who_failed_first_says_more_than_who_lost_it(codes, together):
     assert exit_code(codes) == together
+
+
+def program(code):
+    return subprocess.Popen([sys.executable, "-c", code])
+
+
+def test_where_one_rank_fails_the_others_are_asked_to_go():
+    """They may wait for it at the start, where nothing else would tell them."""
+    waiting, failing = program("import time; time.sleep(1000)"), program("raise SystemExit(2)")
+    assert wait_for([waiting, failing], lambda: "") == [2, -signal.SIGTERM]
+
+
+def test_a_wish_to_stop_is_passed_on():
+    assert wait_for([program("import time; time.sleep(1000)")], lambda: "SIGINT") == [-15]

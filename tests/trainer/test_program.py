@@ -8,15 +8,18 @@ import sys
 
 import pytest
 
+from tests.launcher.waiting import eventually
 from tests.trainer.training import ROOT, SMALL, free_port, metrics, result, run_in
 from trainer import parse
 from trainer.__main__ import main
 from trainer.checkpoint import Checkpoints
-from trainer.run import Writer
+from trainer.output import NoLog
+from trainer.ranks import listens
+from trainer.run import Writer, run
 
 
 def start(folder, *overrides, **variables):
-    """The trainer as its own process, with its output piped."""
+    """The trainer as its own process, in a group of its own, with its output piped."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB_", "PROTEIN_"))}
     environment = {
         **clean,
@@ -26,7 +29,9 @@ def start(folder, *overrides, **variables):
         **{name: str(value) for name, value in variables.items()},
     }
     command = [sys.executable, "-m", "trainer", *SMALL, *overrides]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
 
 
 def finish(process):
@@ -97,6 +102,75 @@ def test_a_missing_gpu_is_told_at_once_with_the_file_to_use(tmp_path):
     assert "+hardware=macbook" in said
 
 
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        ("evaluation.metrics=tests.trainer.countdown:Nothing", "cannot be imported"),
+        ("env.kwargs.colour=red", "unexpected keyword argument 'colour'"),
+    ],
+)
+def test_a_mistake_of_any_kind_is_told_before_the_training(
+    tmp_path, mistake, said, monkeypatch, capsys
+):
+    assert run_in(tmp_path, "env.name=CartPole-v1", mistake, monkeypatch=monkeypatch) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_no_fault_of_the_parameters(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    assert run_in(tmp_path / "file" / "run", monkeypatch=monkeypatch) == 75
+    assert "file/run: cannot be written" in capsys.readouterr().err
+
+
+def test_a_second_ctrl_c_ends_it_at_once_without_a_traceback(tmp_path, monkeypatch, capsys):
+    def report_and_press(writer, step, values):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Writer, "report", report_and_press)
+    assert run_in(tmp_path, monkeypatch=monkeypatch) == 128 + signal.SIGINT
+    assert "ended by Ctrl-C" in capsys.readouterr().err
+
+
+WORKERS = (
+    "env.name=CartPole-v1",
+    "vectorization=multiprocessing",
+    "trainer.num_workers=2",
+    "trainer.total_timesteps=100000000",
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_all_of_its_processes_leaves_a_checkpoint_and_none_of_them(tmp_path, number):
+    """As the launcher sends SIGTERM, and a terminal Ctrl-C."""
+    process = start(tmp_path, *WORKERS)
+    wait_until((tmp_path / "metrics.jsonl").exists, process)
+    os.killpg(process.pid, number)
+    code, said = finish(process)
+    assert code == 75, said
+    assert f"{number.name} after" in said
+    assert "Traceback" not in said
+    assert Checkpoints(tmp_path / "checkpoints", keep=2).load() is not None
+    assert eventually(lambda: is_gone(process.pid))
+
+
+def test_processes_of_a_trainer_that_is_killed_end_by_themselves(tmp_path):
+    process = start(tmp_path, *WORKERS)
+    wait_until((tmp_path / "metrics.jsonl").exists, process)
+    process.kill()
+    assert "Traceback" not in finish(process)[1]
+    assert eventually(lambda: is_gone(process.pid))
+
+
+def is_gone(group):
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
 def test_training_does_not_import_what_costs_seconds(tmp_path):
     code = (
         "import sys\n"
@@ -134,6 +208,20 @@ def test_ranks_of_different_runs_refuse_to_train_together(tmp_path):
     assert all("one, other" in text for text in said)
 
 
+def test_wandb_has_started_before_ranks_wait_for_each_other(tmp_path, monkeypatch):
+    """It may take longer than they do."""
+    began = []
+    monkeypatch.setattr("trainer.output.wandb_log", lambda *_: began.append("wandb") or NoLog())
+    monkeypatch.setattr("trainer.ranks.Ranks._join", lambda *_: began.append("join"))
+    monkeypatch.setattr("trainer.train.train", lambda *_: {})
+    config = parse.load(None)
+    monkeypatch.setenv("PROTEIN_RUN_DIR", str(tmp_path))
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run(config, started=0.0, stop=lambda: "") == 0
+    assert began == ["wandb", "join"]
+
+
 def test_a_rank_that_dies_ends_the_others_with_a_clear_message(tmp_path):
     place = {"NUM_NODES": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     long = ("trainer.total_timesteps=100000000",)
@@ -144,6 +232,18 @@ def test_a_rank_that_dies_ends_the_others_with_a_clear_message(tmp_path):
     code, said = finish(first)
     assert code == 75
     assert "rank 0 of 2 lost the others" in said
+
+
+def test_a_rank_that_is_stopped_while_it_waits_for_others_says_so(tmp_path):
+    port = free_port()
+    place = {"NODE_INDEX": 0, "NUM_NODES": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    process = start(tmp_path, **place)
+    wait_until(lambda: listens("127.0.0.1", port), process)
+    process.terminate()
+    code, said = finish(process)
+    assert code == 75
+    assert "SIGTERM before all ranks were there" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.slow

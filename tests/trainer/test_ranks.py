@@ -1,3 +1,4 @@
+import socket
 import subprocess
 import sys
 
@@ -6,8 +7,8 @@ import torch
 import torch.distributed as dist
 
 from tests.trainer.training import ROOT, free_port
-from trainer.errors import ConfigError, TrainerError
-from trainer.ranks import Place, Ranks, find_place, interface_towards
+from trainer.errors import ConfigError, InterruptedRunError, LostRanksError, TrainerError
+from trainer.ranks import Place, Ranks, find_place, interface_towards, meeting_point
 
 
 @pytest.mark.parametrize(
@@ -38,10 +39,29 @@ def test_an_impossible_place_is_a_config_error(environment):
         find_place(environment)
 
 
-def test_ranks_need_to_know_where_to_meet(monkeypatch):
-    monkeypatch.delenv("MASTER_ADDR", raising=False)
+@pytest.mark.parametrize(
+    ("host", "port"), [("", "29501"), ("10.0.0.1", ""), ("a", "b"), ("a", "0"), ("a", "65536")]
+)
+def test_ranks_need_to_know_where_to_meet(host, port):
     with pytest.raises(ConfigError, match="MASTER_ADDR"):
-        Ranks(Place(0, 2), run_id="x", device=torch.device("cpu"))
+        meeting_point({"MASTER_ADDR": host, "MASTER_PORT": port})
+    assert meeting_point({"MASTER_ADDR": "a", "MASTER_PORT": "29501"}) == ("a", 29501)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_waits_for_others_hears_a_signal(rank, monkeypatch):
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", str(free_port()))
+    with pytest.raises(InterruptedRunError, match="SIGTERM before all ranks were there"):
+        Ranks(Place(rank, 2), run_id="x", device=torch.device("cpu"), stop=lambda: "SIGTERM")
+
+
+def test_a_port_that_is_taken_is_no_fault_of_the_run(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+        monkeypatch.setenv("MASTER_PORT", str(taken.getsockname()[1]))
+        with pytest.raises(LostRanksError, match="rank 0 of 2"):
+            Ranks(Place(0, 2), run_id="x", device=torch.device("cpu"))
 
 
 def test_ranks_of_different_runs_leave_the_group_before_they_say_so(monkeypatch):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.trainer.countdown import Brittle
 from tests.trainer.training import is_number, metrics, result, run_in
 from trainer.advantage import gae
 from trainer.checkpoint import Checkpoints
@@ -240,6 +241,17 @@ def test_where_the_clock_ends_an_episode_the_value_is_that_of_its_last_state(tra
     assert terminated.sum() == 0
     torch.testing.assert_close(values, values[0, 0].expand_as(values))
     assert ((next_values - values).abs() > 1e-3).all()
+
+
+def test_a_users_environments_are_closed_however_the_run_ends(train, monkeypatch):
+    closed = []
+    monkeypatch.setattr(Brittle, "close", lambda env: closed.append(env))
+    brittle = ("env.name=tests.trainer.countdown:Brittle", "env.num_envs=3")
+    assert train(*brittle, "env.kwargs.holds=true")[0] == 0
+    assert len(closed) == 3 + 4  # of the training, and of the scoring
+    with pytest.raises(ZeroDivisionError):
+        train(*brittle, "env.kwargs.holds=false", folder="broken")
+    assert len(closed) == 3 + 4 + 3
 
 
 def test_custom_metrics_are_reported_with_the_rest(train, monkeypatch):

@@ -50,7 +50,11 @@ def test_leaves_know_where_their_key_stands(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("text", ["a: [", "- 1", "a: 1\na: 2", "\t", "a: [[1]]"])
+@pytest.mark.parametrize(
+    "text",
+    ["a: [", "- 1", "a: 1\na: 2", "\t", "a: [[1]]", "a: &x {b: *x}", 4000 * "[", 4000 * "{a: "],
+    ids=range(8),
+)
 def test_what_is_no_config_is_a_config_error(tmp_path, text):
     file = tmp_path / "c.yaml"
     file.write_text(text)

@@ -1,5 +1,7 @@
 """What the training loop asks of a task."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -44,7 +46,8 @@ class VectorEnv(Protocol):
     """N environments stepped together.
 
     Their random numbers depend on the seed and on an environment's number among all ranks', not
-    on how the ranks share them. `state` and `restore` let a resumed run go on in mid-episode.
+    on how the ranks share them. `state` and `restore` let a resumed run go on in mid-episode. One
+    that holds processes, files or windows lets them go in a method `close`.
     """
 
     observation_space: gymnasium.Space[Any]
@@ -61,6 +64,17 @@ class VectorEnv(Protocol):
 
     def restore(self, state: dict[str, Any]) -> Array:
         """Goes on where `state` was taken; returns the observations (N, …) to act on."""
+
+
+@contextmanager
+def opened(env: VectorEnv) -> Iterator[VectorEnv]:
+    """The environment, closed in the end where it has something to close."""
+    try:
+        yield env
+    finally:
+        close = getattr(env, "close", None)
+        if close is not None:
+            close()
 
 
 class SharedRandom:

@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from trainer.envs.base import Array, Share, Step
+from trainer.errors import ConfigError
 
 
 class GymnasiumEnv:
@@ -74,6 +75,10 @@ class GymnasiumEnv:
         self.seed = state["seed"]
         return observation
 
+    def close(self) -> None:
+        """Closes all of them."""
+        self.envs.close()
+
 
 class OneEpisode:
     """Plays an environment's first episode; then it stands still, without a point."""
@@ -106,15 +111,18 @@ class OneEpisode:
 def flat(env: "gymnasium.Env[Any, Any]") -> "gymnasium.Env[Any, Any]":
     """The environment with observations as one array: numbers one-hot, mappings side by side.
 
-    What is no number in a mapping, such as MiniGrid's mission, is left out.
+    What is no number in a mapping, such as MiniGrid's mission, is left out. Raises ConfigError
+    where observations are no arrays of one size.
     """
     spaces = gymnasium.spaces
     space = env.observation_space
-    if isinstance(space, spaces.Box):
+    if isinstance(space, spaces.Box) and space.shape:
         return env
     if isinstance(space, spaces.Dict):
         numbers = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
         keys = [name for name, part in space.items() if isinstance(part, numbers)]
         if len(keys) < len(space):
             env = gymnasium.wrappers.FilterObservation(env, filter_keys=keys)
+    if not env.observation_space.is_np_flattenable:
+        raise ConfigError(f"env.name: it shows {space}", hint="observations must be of one size")
     return gymnasium.wrappers.FlattenObservation(env)

@@ -3,7 +3,7 @@
 import difflib
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,9 +13,10 @@ from gymnasium.vector import AutoresetMode
 
 from trainer.config import EnvConfig
 from trainer.envs import cognitive
-from trainer.envs.base import Share, VectorEnv
+from trainer.envs.base import Share, VectorEnv, opened
 from trainer.envs.cartpole import CartPole
 from trainer.envs.cognitive import CognitiveTask, Maze
+from trainer.envs.grid import make_grid
 from trainer.envs.gymnasium_env import GymnasiumEnv
 from trainer.envs.mixture import Mixture
 from trainer.envs.pong import Pong
@@ -62,7 +63,8 @@ def make_env(config: EnvConfig, share: Share, *, workers: int = 1) -> VectorEnv:
     workers = min(workers, share.count)
     if workers <= 1:
         return foreign(config, share)
-    foreign(config, Share(share.start, 1, share.total))  # a mistake shows here, not in a process
+    with opened(foreign(config, Share(share.start, 1, share.total))):
+        pass  # a mistake shows here, not in a process
     return Workers(partial(foreign, config), share, count=workers)
 
 
@@ -83,6 +85,7 @@ def mixture(config: EnvConfig, share: Share, *, workers: int) -> VectorEnv:
     spaces = [(part.observation_space.shape, part.action_space) for part in made.parts]
     for name, (shape, actions) in zip(names, spaces, strict=True):
         if shape is None or len(shape) != 1 or (shape, actions) != spaces[0]:
+            made.close()
             raise ConfigError(
                 f"env.tasks: {name} shows {shape} and takes {actions}",
                 hint="one policy plays all tasks: they show vectors of one length"
@@ -117,11 +120,31 @@ def registered(config: EnvConfig, share: Share) -> VectorEnv:
             f"env.name: there is no environment {config.name!r}",
             hint=f"did you mean {' or '.join(close)}?" if close else f"ours: {', '.join(OURS)}",
         ) from error
-    if namespace == "ale" and "ram" in config.kwargs:
-        return GymnasiumEnv.of(partial(make_ram, config.name, **config.kwargs), share)
-    if namespace == "ale" and config.kwargs.get("obs_type") != "ram":
-        return atari(config, share)
-    return GymnasiumEnv.of(partial(gymnasium.make, config.name, **config.kwargs), share)
+    kwargs = config.kwargs
+    try:
+        if namespace == "ale" and not ("ram" in kwargs or kwargs.get("obs_type") == "ram"):
+            return atari(config, share)
+        make = constructor(namespace, kwargs)
+        return GymnasiumEnv.of(partial(make, config.name, **kwargs), share)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"env.name: {config.name} cannot be made with env.kwargs {kwargs}:"
+            f" {type(error).__name__}: {error}"
+        ) from error
+
+
+def constructor(namespace: str, kwargs: Mapping[str, Any]) -> Callable[..., Any]:
+    """What makes one environment, of its id and `kwargs`."""
+    match namespace:
+        case "ale" if "ram" in kwargs:
+            return make_ram
+        case "minigrid" | "babyai":
+            return make_grid
+        case _:
+            make: Callable[..., Any] = gymnasium.make
+            return make
 
 
 def atari(config: EnvConfig, share: Share) -> VectorEnv:
@@ -140,10 +163,17 @@ def atari(config: EnvConfig, share: Share) -> VectorEnv:
 def imported(config: EnvConfig, share: Share) -> VectorEnv:
     """What a user's function makes: one `gymnasium.Env`, or, given a `share`, a VectorEnv."""
     function = import_path(config.name, key="env.name")
-    if "share" in inspect.signature(function).parameters:
-        made: VectorEnv = function(share=share, **config.kwargs)
-        return made
-    return GymnasiumEnv.of(partial(function, **config.kwargs), share)
+    signature = inspect.signature(function)
+    steps_many = "share" in signature.parameters
+    arguments = config.kwargs | ({"share": share} if steps_many else {})
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        raise ConfigError(f"env.kwargs: {config.name} takes other arguments: {error}") from error
+    if not steps_many:
+        return GymnasiumEnv.of(partial(function, **arguments), share)
+    made: VectorEnv = function(**arguments)
+    return made
 
 
 def import_path(path: str, *, key: str) -> Callable[..., Any]:

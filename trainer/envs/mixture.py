@@ -1,12 +1,13 @@
 """Several tasks at once: environment i plays task i modulo their number."""
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-from trainer.envs.base import Array, Share, Step, VectorEnv
+from trainer.envs.base import Array, Share, Step, VectorEnv, opened
 from trainer.envs.gymnasium_env import GymnasiumEnv
 
 
@@ -20,16 +21,15 @@ class Mixture:
         self.task_names = tuple(tasks)
         count = len(tasks)
         self.task_of = np.arange(share.start, share.start + share.count) % count
-        self.parts = [
-            make(
-                Share(
-                    start=len(range(number, share.start, count)),
-                    count=int((self.task_of == number).sum()),
-                    total=len(range(number, share.total, count)),
-                )
-            )
-            for number, make in enumerate(tasks.values())
-        ]
+        self.parts: list[VectorEnv] = []
+        with ExitStack() as stack:
+            stack.callback(self.close)  # unless all of them can be made
+            for number, make in enumerate(tasks.values()):
+                start = len(range(number, share.start, count))
+                total = len(range(number, share.total, count))
+                own = int((self.task_of == number).sum())
+                self.parts.append(make(Share(start=start, count=own, total=total)))
+            stack.pop_all()
         first = self.parts[0]
         assert first.observation_space.shape is not None
         size = first.observation_space.shape[0] + count
@@ -67,6 +67,12 @@ class Mixture:
         return self._join(
             [part.restore(state[name]) for name, part in zip(names, self.parts, strict=True)]
         )
+
+    def close(self) -> None:
+        """Closes all parts."""
+        with ExitStack() as stack:
+            for part in self.parts:
+                stack.enter_context(opened(part))
 
     def _join(self, observations: list[Array]) -> Array:
         which = np.eye(len(self.parts), dtype=np.float32)[self.task_of]

@@ -43,6 +43,26 @@ def test_a_missing_package_is_named_with_its_extra(name, module, extra, monkeypa
 
 
 @pytest.mark.parametrize(
+    ("name", "kwargs", "said"),
+    [
+        ("CartPole-v1", {"colour": "red"}, "unexpected keyword argument 'colour'"),
+        ("ALE/Pong-v5", {"mode": 99}, "Pong-v5 cannot be made"),
+        ("FrozenLake-v1", {"map_name": "9x9"}, "9x9"),
+        (f"{HERE}:Countdown", {"colour": "red"}, "unexpected keyword argument 'colour'"),
+        (f"{HERE}:Held", {}, "missing a required argument: 'until'"),
+        (f"{HERE}:Letters", {}, "must be of one size"),
+    ],
+)
+def test_what_an_environment_does_not_take_or_show_is_a_config_error(name, kwargs, said):
+    assert said in failure(name=name, kwargs=kwargs)
+
+
+def test_a_package_that_an_environment_of_gymnasium_lacks_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "Box2D", None)
+    assert "box2d" in failure(name="LunarLander-v3")
+
+
+@pytest.mark.parametrize(
     ("tasks", "said"),
     [
         (("recall", "cogeval"), "none of them"),
@@ -75,6 +95,20 @@ def test_bytes_may_be_written_as_text_as_in_a_sweep_file():
         for ram in ("49, 54,51,50", BYTES)
     )
     np.testing.assert_array_equal(env.reset(3), same.reset(3))
+
+
+def test_a_cell_of_minigrid_is_its_object_its_colour_and_its_state():
+    env = make_env(EnvConfig(name="MiniGrid-DoorKey-5x5-v0"), SHARE)
+    seen = env.reset(5)[0]
+    assert env.observation_space.contains(seen)
+    task = env.envs.envs[0].unwrapped
+    view = task.gen_obs()["image"]
+    direction, cells = seen[:4], seen[4:].reshape(7, 7, 20)
+    assert direction.nonzero()[0].tolist() == [task.agent_dir]
+    names = [part.argmax(-1) for part in np.split(cells, [11, 17], axis=-1)]
+    np.testing.assert_array_equal(np.stack(names, -1), view)
+    assert (cells.sum(-1) == 3).all()
+    assert len(np.unique(view[..., 0])) > 3
 
 
 def test_a_task_of_minigrid_steps():
