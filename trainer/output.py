@@ -5,7 +5,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,15 +152,28 @@ class WandbLog:
         run_id = os.environ.get("WANDB_RUN_ID") or known
         self.run = wandb.init(config=config, id=run_id, resume="allow" if online else None)
         write_atomically(kept, self.run.id.encode())
+        self.is_lost = False
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """Logs at the environment step."""
-        self.run.log(metrics, step=step)
+        self._unless_lost(lambda: self.run.log(metrics, step=step))
 
     def close(self, summary: dict[str, float], *, exit_code: int) -> None:
         """Writes the summary and ends the run."""
-        self.run.summary.update(summary)
-        self.run.finish(exit_code=exit_code)
+        self._unless_lost(lambda: self.run.summary.update(summary))
+        self._unless_lost(lambda: self.run.finish(exit_code=exit_code))
+
+    def _unless_lost(self, tell: Callable[[], object]) -> None:
+        """W&B is a program of its own, which may end before the run does."""
+        import wandb
+
+        if self.is_lost:
+            return
+        try:
+            tell()
+        except (OSError, wandb.errors.Error) as error:
+            self.is_lost = True
+            warn_without_wandb(error)
 
 
 class NoLog:
@@ -188,5 +201,10 @@ def wandb_log(config: dict[str, Any], folder: Path) -> Log:
     try:
         return WandbLog(config, folder)
     except (wandb.errors.Error, ValueError) as error:  # ValueError: settings of the environment
-        print(f"warning: without Weights & Biases: {error}", file=sys.stderr)  # noqa: T201
+        warn_without_wandb(error)
         return NoLog()
+
+
+def warn_without_wandb(error: Exception) -> None:
+    """Says that the run goes on, and why W&B does not hear of it."""
+    print(f"warning: without Weights & Biases: {error}", file=sys.stderr)  # noqa: T201

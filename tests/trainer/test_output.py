@@ -125,3 +125,20 @@ def test_the_next_attempt_is_the_same_run_of_wandb(monkeypatch, tmp_path):
     monkeypatch.setenv("WANDB_RUN_ID", "named-by-the-launcher")
     wandb_log({}, tmp_path)
     assert asked == [None, "named-by-wandb", "named-by-the-launcher"]
+
+
+def test_a_wandb_that_ends_on_the_way_is_told_once_and_the_run_goes_on(
+    monkeypatch, tmp_path, capsys
+):
+    wandb = pytest.importorskip("wandb")
+
+    def gone(*_, **__):
+        raise ConnectionResetError("Connection lost")
+
+    run = SimpleNamespace(id="x", log=gone, summary=SimpleNamespace(update=gone), finish=gone)
+    monkeypatch.setattr(wandb, "init", lambda **_: run)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    log = wandb_log({}, tmp_path)
+    log.write(1, {"x": 1.0})
+    log.close({}, exit_code=0)
+    assert capsys.readouterr().err.count("without Weights & Biases: Connection lost") == 1
