@@ -30,8 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             count = count_processes(config, os.environ)
             if count > 1:
                 own = sys.argv[1:] if arguments is None else arguments
-                return run_processes(count, own, stop=lambda: stop.name)
-            return run(config, started=started, stop=lambda: stop.name)
+                return run_processes(count, own, stop=stop)
+            return run(config, started=started, stop=stop)
     except TrainerError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code

@@ -1,5 +1,6 @@
 """One rank per GPU of a machine, as processes of this one, where nobody else has started them."""
 
+import math
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from trainer.config import Config
 from trainer.errors import LostRanksError
 from trainer.ranks import LISTENING, LOOK_SECONDS, Place, find_place, meeting_point
+from trainer.signals import PARENT
 
 
 def count_processes(config: Config, environment: Mapping[str, str]) -> int:
@@ -59,16 +61,28 @@ def run_processes(count: int, arguments: Sequence[str], *, stop: Callable[[], st
     finally:
         for process in running:
             process.kill()
+            process.wait()
 
 
-def wait_for(processes: Sequence["subprocess.Popen[bytes]"], stop: Callable[[], str]) -> list[int]:
-    """Their exit codes, in the order in which they ended."""
-    running, ended, told = list(processes), [], False
-    while running:
+def wait_for(
+    processes: Sequence["subprocess.Popen[bytes]"],
+    stop: Callable[[], str],
+    *,
+    grace_seconds: float = 30.0,
+) -> list[int]:
+    """Their exit codes, in the order in which they ended.
+
+    One that hears nothing, `grace_seconds` after another has failed, is left out.
+    """
+    running, ended = list(processes), []
+    is_told, deadline = False, math.inf
+    while running and time.monotonic() < deadline:
         ended += [process.returncode for process in running if process.poll() is not None]
         running = [process for process in running if process.returncode is None]
-        if not told and (stop() or any(ended)):
-            told = True
+        if any(ended):
+            deadline = min(deadline, time.monotonic() + grace_seconds)
+        if not is_told and (stop() or any(ended)):
+            is_told = True
             for process in running:
                 process.terminate()
         time.sleep(LOOK_SECONDS)
@@ -89,12 +103,12 @@ def exit_code(codes: Sequence[int]) -> int:
 
 
 def rank_variables(place: Place, node: Place, here: socket.socket) -> dict[str, str]:
-    """What a rank finds in its environment, in torchrun's words.
+    """What a rank finds in its environment, in torchrun's words, and whose it is.
 
     Ranks of one machine meet `here`, those of several where all have been told.
     """
     own = {"RANK": str(place.rank), "WORLD_SIZE": str(place.world)}
-    own["LOCAL_RANK"] = str(place.local_rank)
+    own |= {"LOCAL_RANK": str(place.local_rank), PARENT: str(os.getpid())}
     if node.world > 1:
         return own
     host, port = here.getsockname()

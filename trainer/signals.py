@@ -1,21 +1,30 @@
-"""SIGTERM, SIGUSR1 and Ctrl-C ask a run to write a checkpoint and go."""
+"""What asks a run to write a checkpoint and go: SIGTERM, SIGUSR1, Ctrl-C, its parent's end."""
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+PARENT = "TRAINER_PARENT"  # the process without which this one has nothing to do
 
 
 class StopRequest:
-    """While entered, notes the signals instead of dying of them; `name` is "" until one came.
+    """While entered, notes the signals instead of dying of them.
 
     A second Ctrl-C ends the program where it stands, by KeyboardInterrupt.
     """
 
     def __init__(self) -> None:
         self.name = ""
+        self.parent = os.environ.get(PARENT)
+
+    def __call__(self) -> str:
+        """What asks the run to go; "" while nothing does."""
+        if not self.name and self.parent and int(self.parent) != os.getppid():
+            self.name = "the end of its parent"
+        return self.name
 
     def __enter__(self) -> "StopRequest":
         self._before = {number: signal.signal(number, self._note) for number in SIGNALS}

@@ -1,3 +1,4 @@
+import os
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from trainer.processes import (
     wait_for,
 )
 from trainer.ranks import LISTENING, Place
+from trainer.signals import PARENT
 
 
 def test_on_the_cpu_one_process_is_enough():
@@ -49,6 +51,7 @@ def test_ranks_of_one_machine_meet_at_a_port_that_is_theirs_already():
         assert first.pop(LISTENING) == str(here.fileno())
     assert first["MASTER_PORT"] == second["MASTER_PORT"]
     assert (second["RANK"], second["WORLD_SIZE"], second["LOCAL_RANK"]) == ("1", "2", "1")
+    assert second[PARENT] == str(os.getpid())
     assert LISTENING not in second
 
 
@@ -84,6 +87,15 @@ def test_where_one_rank_fails_the_others_are_asked_to_go():
     """They may wait for it at the start, where nothing else would tell them."""
     waiting, failing = program("import time; time.sleep(1000)"), program("raise SystemExit(2)")
     assert wait_for([waiting, failing], lambda: "") == [2, -signal.SIGTERM]
+
+
+def test_a_rank_that_hears_nothing_is_not_waited_for():
+    """A stopped process hears SIGTERM only when it goes on."""
+    deaf, failing = program("import time; time.sleep(1000)"), program("raise SystemExit(75)")
+    deaf.send_signal(signal.SIGSTOP)
+    assert wait_for([deaf, failing], lambda: "", grace_seconds=0.1) == [75]
+    deaf.kill()
+    deaf.wait()
 
 
 def test_a_wish_to_stop_is_passed_on():
