@@ -34,7 +34,6 @@ def run(config: Config, *, started: float, stop: Callable[[], str]) -> int:
     device = find_device(config.device, local_rank=place.local_rank)
     run_id = os.environ.get("PROTEIN_RUN_ID") or config.run
     checkpoints = Checkpoints(checkpoint_folder(folder), config.checkpoint.keep)
-    status: Literal["completed", "diverged"] = "completed"
     exit_code = 1
     metrics: dict[str, float] = {}
     # W&B may take longer to start than ranks that have met wait for each other.
@@ -43,16 +42,14 @@ def run(config: Config, *, started: float, stop: Callable[[], str]) -> int:
         with closing(Ranks(place, run_id=run_id, device=device, stop=stop)) as ranks:
             around = Surroundings(device, ranks, checkpoints, writer.report, stop)
             metrics = train(config, around)
+            writer.result(metrics, "completed")
         exit_code = 0
     except DivergedError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        status, exit_code = "diverged", error.exit_code
+        writer.result(metrics, "diverged")
+        exit_code = error.exit_code
     finally:
-        try:
-            if exit_code in (0, DivergedError.exit_code):
-                writer.result(metrics, status)
-        finally:
-            writer.close(metrics, exit_code=exit_code)
+        writer.close(metrics, exit_code=exit_code)
     return exit_code
 
 
