@@ -175,7 +175,7 @@ def _learn_feasibility(
         return None
     label = np.concatenate([np.ones(len(good)), -np.ones(len(failed))])
     mean = float(label.mean())
-    process = _fitted(encoding, np.vstack([good, failed]), label - mean, _OTHER_ROWS)
+    process = _fitted(encoding, np.vstack([good, failed]), label - mean, _OTHER_ROWS, trend=False)
     return Feasibility(process, mean)
 
 
@@ -194,7 +194,9 @@ def learn_cost(
     ridge = _RIDGE * np.eye(F.shape[1])
     slope = np.linalg.solve(centred.T @ centred + ridge, centred.T @ targets)
     beside = targets - F[known] @ slope
-    return LogCost(_fitted(encoding, F[known], beside, _OTHER_ROWS), mean, deviation, slope)
+    return LogCost(
+        _fitted(encoding, F[known], beside, _OTHER_ROWS, trend=False), mean, deviation, slope
+    )
 
 
 def _fitted(
@@ -203,11 +205,13 @@ def _fitted(
     y: Float[Array, " n"],
     fit_rows: int,
     doubt: Float[Array, " n"] | None = None,
+    *,
+    trend: bool = True,
 ) -> gp.GP:
     doubt = np.zeros(len(y)) if doubt is None else doubt
     chosen = spread_by_rank(y, fit_rows)
-    theta = gp.fit(F[chosen], y[chosen], encoding.group, doubt=doubt[chosen])
-    few = merge(F, y, F / np.exp(theta[:-2])[encoding.group], limit=_ROWS, doubt=doubt)
+    theta = gp.fit(F[chosen], y[chosen], encoding.group, doubt=doubt[chosen], trend=trend)
+    few = merge(F, y, F / gp.lengthscales(theta, encoding.group), limit=_ROWS, doubt=doubt)
     return gp.condition(few.X, few.y, encoding.group, theta, few.weight, few.doubt)
 
 

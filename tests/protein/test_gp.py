@@ -2,9 +2,11 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.optimize import approx_fprime
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, Matern
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern, PairwiseKernel
 
 from protein import gp
 
@@ -12,13 +14,21 @@ RNG = np.random.default_rng(0)
 X = RNG.random((25, 3))
 Y = np.sin(4 * X[:, 0]) + X[:, 1] ** 2 + 0.1 * RNG.standard_normal(25)
 GROUP = np.array([0, 1, 1])
-THETA = np.array([math.log(0.5), math.log(0.9), math.log(0.02), math.log(1.3)])
+THETA = np.array([math.log(0.5), math.log(0.9), math.log(0.7), math.log(0.02), math.log(1.3)])
+
+
+def alike_in_trend(a: np.ndarray, b: np.ndarray, gamma: float) -> float:
+    """The covariance of two rows in sums of parabolas with independent standard coefficients."""
+    a, b = (np.polynomial.legendre.legvander(2.0 * x - 1.0, 2)[:, 1:] for x in (a, b))
+    return float((a * b).sum()) / len(a)
 
 
 def reference(x: np.ndarray, y: np.ndarray, noise: np.ndarray) -> GaussianProcessRegressor:
     """Scikit-learn's process of the same hyperparameters, as a second implementation."""
     matern = Matern([0.5, 0.9, 0.9], "fixed", nu=2.5)
-    kernel = ConstantKernel(1.3, "fixed") * matern + ConstantKernel(gp.MEAN_VARIANCE, "fixed")
+    trend = PairwiseKernel(metric=alike_in_trend)
+    kernel = ConstantKernel(1.3, "fixed") * matern + ConstantKernel(0.7, "fixed") * trend
+    kernel += ConstantKernel(gp.MEAN_VARIANCE, "fixed")
     return GaussianProcessRegressor(kernel, alpha=noise, optimizer=None).fit(x, y)
 
 
@@ -48,6 +58,19 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
     assert gradient == pytest.approx(numeric, rel=1e-4, abs=1e-4)
 
 
+@settings(deadline=None)
+@given(st.permutations(range(3)), st.tuples(*[st.booleans()] * 3))
+def test_mirrored_and_permuted_columns_change_nothing(order: list[int], flip: tuple) -> None:
+    def turned(rows: np.ndarray) -> np.ndarray:
+        return np.where(flip, 1.0 - rows, rows)[:, order]
+
+    Z = RNG.random((7, 3))
+    plain = gp.condition(X, Y, GROUP, THETA)
+    other = gp.condition(turned(X), Y, GROUP[order], THETA)
+    for a, b in zip(plain.predict(Z), other.predict(turned(Z)), strict=True):
+        assert a == pytest.approx(b)
+
+
 def test_extending_is_conditioning_on_everything() -> None:
     Z, z = RNG.random((4, 3)), RNG.standard_normal(4)
     grown = gp.condition(X, Y, GROUP, THETA).extend(Z, z)
@@ -73,7 +96,8 @@ def test_a_glance_gives_the_mean_and_never_too_little_variance() -> None:
     seen, at_most = grown.glance(W)
     assert seen == pytest.approx(mean)
     assert (at_most >= variance - 1e-12).all()
-    assert (at_most < math.exp(THETA[-1]) + gp.MEAN_VARIANCE).all()
+    nothing_known = gp.condition(X[:1], Y[:1], GROUP, THETA, np.array([1e-9])).predict(W)[1]
+    assert (at_most < nothing_known).all()
 
 
 def test_leaving_one_out_is_what_it_says() -> None:
@@ -88,20 +112,37 @@ def test_a_fit_finds_which_feature_matters_and_how_noisy_rows_are() -> None:
     y = np.sin(6 * x[:, 0]) + 0.1 * RNG.standard_normal(80)
     theta = gp.fit(x, (y - y.mean()) / y.std(), np.arange(2))
     assert theta[0] < theta[1] - 0.5
-    assert math.sqrt(math.exp(theta[2])) * y.std() == pytest.approx(0.1, rel=0.5)
+    assert math.sqrt(math.exp(theta[-2])) * y.std() == pytest.approx(0.1, rel=0.5)
+
+
+def test_two_dozen_rows_tell_a_sum_of_bowls() -> None:
+    rng = np.random.default_rng(3)
+    x, elsewhere, group = rng.random((25, 8)), rng.random((200, 8)), np.arange(8)
+    center = rng.uniform(0.2, 0.8, 8)
+    y, truth = (-((rows - center) ** 2).sum(axis=1) for rows in (x, elsewhere))
+    y = (y - y.mean()) / y.std()
+    expected = gp.condition(x, y, group, gp.fit(x, y, group)).predict_mean(elsewhere)
+    assert np.corrcoef(expected, truth)[0, 1] > 0.95
+
+
+def test_a_ripple_is_no_trend() -> None:
+    x = np.random.default_rng(4).random((60, 2))
+    y = np.sin(12 * x[:, 0]) * np.sin(12 * x[:, 1])
+    trend_variance = math.exp(gp.fit(x, y / y.std(), np.arange(2))[-3])
+    assert trend_variance < 0.01
 
 
 def test_few_rows_are_not_explained_by_one_parameter_that_changes_everything() -> None:
     x = np.random.default_rng(1).random((12, 6))
     y = np.random.default_rng(2).standard_normal(12)
-    lengthscales = np.exp(gp.fit(x, y, np.arange(6))[:-2])
+    lengthscales = gp.lengthscales(gp.fit(x, y, np.arange(6)), np.arange(6))
     assert lengthscales.min() > 0.15
     assert lengthscales.max() < 4.0
 
 
 def test_identical_rows_do_not_break_the_factorisation() -> None:
     same = np.zeros((30, 3))
-    theta = np.array([0.0, 0.0, math.log(1e-6), 4.0])
+    theta = np.array([0.0, 0.0, 0.0, math.log(1e-6), 4.0])
     mean, _ = gp.condition(same, np.ones(30), GROUP, theta).predict(same[:1])
     assert mean[0] == pytest.approx(1.0, abs=1e-2)
 
