@@ -3,7 +3,8 @@
 Resources are in the unit that the sweep file names (`cost_seconds` or `step`).
 
 - median (Golovin et al. 2017, Google Vizier, section 3.2.2): end a trial whose best value by
-  resource r is worse than the median of the others' running averages by r.
+  resource r is worse than the median of the others' running averages by r. Of the others count
+  those that have come as far, and the finished ones that needed less.
 - asha (Li et al. 2020, algorithm 2, in its stopping form): at rungs grace × ηᵏ only the best 1/η of
   all that reached the rung goes on.
 - forecast: end a trial that has hardly a chance to score best of all, by what its curve and those
@@ -42,7 +43,7 @@ def why_stop(
     others = {n: _signed(curve, sign) for n, curve in curves.items() if n != trial}
     match rule.method:
         case "median":
-            return _median(rule, own, list(others.values()))
+            return _median(rule, own, [(curve, n in finals) for n, curve in others.items()])
         case "asha":
             return _asha(rule, own, list(others.values()))
         case "forecast":
@@ -65,12 +66,12 @@ def thinned(curve: Curve) -> tuple[tuple[float, float], ...]:
     )
 
 
-def _median(rule: EarlyStopping, own: Curve, others: Sequence[Curve]) -> str:
+def _median(rule: EarlyStopping, own: Curve, others: Sequence[tuple[Curve, bool]]) -> str:
     resource = own[-1][0]
     averages = [
         statistics.fmean(value for at, value in curve if at <= resource)
-        for curve in others
-        if curve and curve[-1][0] >= resource and curve[0][0] <= resource
+        for curve, is_finished in others
+        if curve and curve[0][0] <= resource and (is_finished or curve[-1][0] >= resource)
     ]
     if len(averages) < rule.min_trials:
         return ""

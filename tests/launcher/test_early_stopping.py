@@ -46,6 +46,14 @@ def test_trials_that_have_not_come_so_far_are_no_measure() -> None:
     assert why_stop(MEDIAN, "maximize", 4, curves) == ""
 
 
+def test_a_trial_that_has_had_more_than_finished_ones_needed_is_compared_with_them() -> None:
+    """Where trials report faster than they are looked at, or some are meant to be longer."""
+    curves = {1: flat(5.0, 11), 2: flat(6.0, 11), 3: flat(7.0, 11), 4: flat(1.0, 12)}
+    finals = {1: 5.0, 2: 6.0, 3: 7.0}
+    reason = why_stop(MEDIAN, "maximize", 4, curves, finals=finals)
+    assert "median of 3 trials at step 12 (1 against 6)" in reason
+
+
 def test_a_trial_without_a_report_is_left_alone() -> None:
     curves: dict[int, Curve] = {1: flat(5.0), 2: flat(6.0), 3: flat(7.0), 4: []}
     assert why_stop(MEDIAN, "maximize", 4, curves) == ""
