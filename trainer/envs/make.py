@@ -140,7 +140,7 @@ def constructor(namespace: str, kwargs: Mapping[str, Any]) -> Callable[..., Any]
     match namespace:
         case "ale" if "ram" in kwargs:
             return make_ram
-        case "minigrid" | "babyai":
+        case "minigrid" | "babyai" if "cells" in kwargs:
             return make_grid
         case _:
             make: Callable[..., Any] = gymnasium.make

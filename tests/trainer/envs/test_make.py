@@ -51,6 +51,7 @@ def test_a_missing_package_is_named_with_its_extra(name, module, extra, monkeypa
         (f"{HERE}:Countdown", {"colour": "red"}, "unexpected keyword argument 'colour'"),
         (f"{HERE}:Held", {}, "missing a required argument: 'until'"),
         (f"{HERE}:Letters", {}, "must be of one size"),
+        ("MiniGrid-DoorKey-5x5-v0", {"cells": "hot"}, "'hot' is not one_hot"),
     ],
 )
 def test_what_an_environment_does_not_take_or_show_is_a_config_error(name, kwargs, said):
@@ -97,8 +98,9 @@ def test_bytes_may_be_written_as_text_as_in_a_sweep_file():
     np.testing.assert_array_equal(env.reset(3), same.reset(3))
 
 
-def test_a_cell_of_minigrid_is_its_object_its_colour_and_its_state():
-    env = make_env(EnvConfig(name="MiniGrid-DoorKey-5x5-v0"), SHARE)
+def test_a_cell_of_minigrid_may_be_its_object_its_colour_and_its_state():
+    config = EnvConfig(name="MiniGrid-DoorKey-5x5-v0", kwargs={"cells": "one_hot"})
+    env = make_env(config, SHARE)
     seen = env.reset(5)[0]
     assert env.observation_space.contains(seen)
     task = env.envs.envs[0].unwrapped
