@@ -30,7 +30,7 @@ def test_a_trial_that_lags_and_one_that_hangs_make_room_for_the_next(
     assert sweep.wait() == 0, sweep.said()
     trials = sweep.trials()
     assert trials["lags"]["state"] == "stopped", sweep.said()
-    assert "below the median" in trials["lags"]["error"]["detail"]
+    assert "below the median" in trials["lags"]["error"]["message"]
     assert (trials["hangs"]["state"], trials["hangs"]["error"]["class"]) == ("failed", "stalled")
     assert {trials[case]["state"] for case in CASES if case not in ("lags", "hangs")} == {
         "succeeded"
