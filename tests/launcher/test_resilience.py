@@ -267,6 +267,10 @@ class Hostile:
     def names(self, prefix: str) -> Sequence[str]:
         return []
 
+    @property
+    def problem(self) -> str:
+        return self._data.draw(st.sampled_from(["", "away"])) if self._lies() else ""
+
     def read(self, runs: Sequence[Run]) -> Mapping[str, Result]:
         if not self._lies():
             return {run.run_id: Result({"reward": 1.0}, source="result.json") for run in runs}
