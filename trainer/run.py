@@ -96,8 +96,9 @@ class Writer:
     def result(self, metrics: dict[str, float], status: Literal["completed", "diverged"]) -> None:
         """Writes result.json, before W&B is told: closing W&B may take minutes."""
         if self.first:
-            metrics |= self._cost()
-            output.write_result(self.folder, output.Result(metrics, self.cost_seconds, status))
+            cost = self._cost()
+            metrics |= cost
+            output.write_result(self.folder, output.Result(metrics, cost["cost_seconds"], status))
 
     def close(self, summary: dict[str, float], *, exit_code: int) -> None:
         """Writes down what it cost, then closes the logs."""
@@ -108,11 +109,12 @@ class Writer:
                 output.write_cost(self.folder, self._cost())
 
     def _cost(self) -> dict[str, float]:
+        seconds = self.cost_seconds
         if self.price_usd_per_hour is None:
-            return {"cost_seconds": self.cost_seconds}
-        hours = (self.cost_seconds - self.spent) / 3600
+            return {"cost_seconds": seconds}
+        hours = (seconds - self.spent) / 3600
         usd = self.spent_usd + hours * self.price_usd_per_hour
-        return {"cost_seconds": self.cost_seconds, "cost_usd": usd}
+        return {"cost_seconds": seconds, "cost_usd": usd}
 
     def _show(self, step: int, metrics: dict[str, float]) -> None:
         left = max(0, self.total - step) / metrics["steps_per_second"]

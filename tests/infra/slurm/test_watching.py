@@ -15,14 +15,17 @@ CASES = ["climbs-1", "climbs-2", "climbs-3", "lags", "hangs", "plain"]
 def test_a_trial_that_lags_and_one_that_hangs_make_room_for_the_next(
     new_sweep: Callable[[str], SlurmSweep],
 ) -> None:
-    """What the one reports is seen in the shared folder; that the other is silent, on its node."""
+    """What the one reports is seen in the shared folder; that the other is silent, on its node.
+
+    Two at a time: the one that lags must not keep those away with which it is compared.
+    """
     sweep = new_sweep("behind")
     rule = {"method": "median", "resource": "step", "grace": 3, "min_trials": 3}
     searched = {"metric": "score", "goal": "maximize", "method": "grid"}
     parameters = {"case": {"values": CASES}}
     sweep.write(
         cases=CASES,
-        parallel=1,
+        parallel=2,
         execution={"stall_seconds": 30},
         sweep={**searched, "parameters": parameters, "early_stopping": rule},
     )
