@@ -24,6 +24,7 @@ sweep: {metric: score, goal: maximize, num_random_samples: 2, parameters: {x: {m
 task: {run: 'echo "PROTEIN_RESULT {\\"score\\": $PROTEIN_PARAM_X}"'}
 trials: 3
 """
+COARSE = 'find "$HOME/protein-state" -exec touch --date=@0 {} +\n'
 
 
 class Bucket:
@@ -37,8 +38,8 @@ class Bucket:
         assert node is not None
         self.script: str = node.plain()["run"]
 
-    def machine(self, name: str) -> tuple[list[str], dict[str, Any]]:
-        """Return what starts the job on a machine of its own."""
+    def machine(self, name: str, *, coarse: bool = False) -> tuple[list[str], dict[str, Any]]:
+        """Return what starts the job on a machine of its own; all files of a coarse one are as old."""
         home = self.folder / name
         binaries = home / "protein-venv" / "bin"
         binaries.mkdir(parents=True)
@@ -49,6 +50,10 @@ class Bucket:
         hostname = binaries / "hostname"
         hostname.write_text(f"#!/bin/bash\necho {name}\n")
         hostname.chmod(0o755)
+        if coarse:
+            rsync = binaries / "rsync"
+            rsync.write_text(f"#!/bin/bash\n{COARSE}exec {shutil.which('rsync')} \"$@\"\n")
+            rsync.chmod(0o755)
         (home / "mine.yaml").write_text(SWEEP)
         variables = {
             "HOME": str(home),
@@ -61,8 +66,8 @@ class Bucket:
         }
         return ["bash", "-c", self.script], {"cwd": home, "env": {**os.environ, **variables}}
 
-    def run(self, name: str) -> subprocess.CompletedProcess[str]:
-        command, settings = self.machine(name)
+    def run(self, name: str, *, coarse: bool = False) -> subprocess.CompletedProcess[str]:
+        command, settings = self.machine(name, coarse=coarse)
         return subprocess.run(command, **settings, capture_output=True, text=True, check=False)
 
     def scores(self, name: str) -> list[float]:
@@ -90,6 +95,15 @@ def test_a_sweep_goes_on_on_another_machine(bucket: Bucket) -> None:
     assert second.returncode == 0, second.stderr
     assert "has ended already" in second.stderr
     assert bucket.scores("second") == bucket.scores("first")
+
+
+def test_the_last_copy_is_taken_though_the_one_before_is_as_large_and_as_old(
+    bucket: Bucket,
+) -> None:
+    first = bucket.run("first", coarse=True)
+    assert first.returncode == 0, first.stderr
+    ours = bucket.folder / "first" / "protein-state" / "sweep" / "mine" / "sweep.db.backup"
+    assert (bucket.path / "mine" / "sweep.db.backup").read_bytes() == ours.read_bytes()
 
 
 def test_a_second_coordinator_waits_until_the_lease_of_the_first_ends(bucket: Bucket) -> None:
