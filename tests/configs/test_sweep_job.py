@@ -39,7 +39,7 @@ class Bucket:
         self.script: str = node.plain()["run"]
 
     def machine(self, name: str, *, coarse: bool = False) -> tuple[list[str], dict[str, Any]]:
-        """Return what starts the job on a machine of its own; all files of a coarse one are as old."""
+        """Return what starts the job on a machine; all files of a coarse one are as old."""
         home = self.folder / name
         binaries = home / "protein-venv" / "bin"
         binaries.mkdir(parents=True)
@@ -52,7 +52,7 @@ class Bucket:
         hostname.chmod(0o755)
         if coarse:
             rsync = binaries / "rsync"
-            rsync.write_text(f"#!/bin/bash\n{COARSE}exec {shutil.which('rsync')} \"$@\"\n")
+            rsync.write_text(f'#!/bin/bash\n{COARSE}exec {shutil.which("rsync")} "$@"\n')
             rsync.chmod(0o755)
         (home / "mine.yaml").write_text(SWEEP)
         variables = {

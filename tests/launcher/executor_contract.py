@@ -4,6 +4,7 @@ To put another executor to the test, give it a `Cluster` and subclass `ExecutorC
 fixture `cluster`.
 """
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -86,11 +87,11 @@ class Cluster(ABC):
         return self.executor().poll([name])[name]
 
     def until_over(self, name: str) -> Outcome:
-        for _ in range(3000):
-            if (outcome := self.outcome(name)).is_over:
-                return outcome
+        deadline = time.monotonic() + 60.0
+        while not (outcome := self.outcome(name)).is_over:
+            assert time.monotonic() < deadline, f"{name} is still {outcome}"
             self.pass_time()
-        raise AssertionError(f"{name} is still {outcome}")
+        return outcome
 
 
 class ExecutorContract:

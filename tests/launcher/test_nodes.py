@@ -28,7 +28,9 @@ task:
 
 
 def start(folder: Path, *, node: int, nodes: int = 2) -> subprocess.Popen[str]:
-    (folder / "pair.yaml").write_text(SWEEP)
+    file = folder / "pair.yaml"
+    if not file.exists():  # or the other node may be reading it
+        file.write_text(SWEEP)
     root = str(Path(__file__).parents[2])
     place = {"NODE_INDEX": str(node), "NUM_NODES": str(nodes), "MASTER_ADDR": "127.0.0.1"}
     return subprocess.Popen(

@@ -1,10 +1,12 @@
 """A user's environments, as the documentation shows them."""
 
+import os
 from pathlib import Path
 
 import gymnasium
 import numpy as np
 
+from tests.launcher.waiting import eventually
 from trainer.envs.cartpole import CartPole
 
 
@@ -118,6 +120,12 @@ not_a_function = 3
 def worst_return(policy, evaluation):
     """Custom metrics: the lowest return of the evaluation."""
     return {"worst_return": evaluation.returns.min()}
+
+
+def once_allowed(policy, evaluation):
+    """Custom metrics: none, and no end before the file that $ALLOWED names is there."""
+    eventually(Path(os.environ["ALLOWED"]).exists, seconds=500.0)
+    return {}
 
 
 class Mission(gymnasium.Env):

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.launcher.waiting import eventually
-from tests.trainer.training import ROOT, SMALL, free_port, metrics, result, run_in
+from tests.trainer.training import ROOT, SMALL, metrics, result, run_in
 from trainer import parse
 from trainer.__main__ import main
 from trainer.checkpoint import Checkpoints
@@ -51,9 +51,9 @@ def wait_until(reached, process):
         pytest.fail(f"it ended too early: {process.communicate()[1]}")
 
 
-def ranks(folder, world, *overrides, run_ids=None):
+def ranks(folder, world, *overrides, port, run_ids=None):
     """`world` ranks that meet; returns their exit codes and what they said."""
-    place = {"NUM_NODES": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    place = {"NUM_NODES": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     shared = {"PROTEIN_CHECKPOINT_DIR": folder / "shared"}
     processes = [
         start(
@@ -194,9 +194,9 @@ def test_training_does_not_import_what_costs_seconds(tmp_path):
     assert done.stdout.strip() == "[]"
 
 
-def test_two_ranks_give_what_one_gives(tmp_path):
+def test_two_ranks_give_what_one_gives(tmp_path, port):
     settings = ("env.name=cogeval", "model.recurrence=gru", "env.num_envs=7", "device=cpu")
-    codes, said = ranks(tmp_path, 2, *settings)
+    codes, said = ranks(tmp_path, 2, *settings, port=port)
     assert codes == [0, 0], said
     alone = start(tmp_path / "alone", *settings)
     assert finish(alone)[0] == 0
@@ -210,8 +210,8 @@ def test_two_ranks_give_what_one_gives(tmp_path):
 
 
 @pytest.mark.slow
-def test_ranks_of_different_runs_refuse_to_train_together(tmp_path):
-    codes, said = ranks(tmp_path, 2, run_ids=["one", "other"])
+def test_ranks_of_different_runs_refuse_to_train_together(tmp_path, port):
+    codes, said = ranks(tmp_path, 2, port=port, run_ids=["one", "other"])
     assert codes == [1, 1]
     assert all("one, other" in text for text in said)
 
@@ -230,8 +230,8 @@ def test_wandb_has_started_before_ranks_wait_for_each_other(tmp_path, monkeypatc
     assert began == ["wandb", "join"]
 
 
-def test_a_rank_that_dies_ends_the_others_with_a_clear_message(tmp_path):
-    place = {"NUM_NODES": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+def test_a_rank_that_dies_ends_the_others_with_a_clear_message(tmp_path, port):
+    place = {"NUM_NODES": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     long = ("trainer.total_timesteps=100000000",)
     first, second = (start(tmp_path / f"{i}", *long, NODE_INDEX=i, **place) for i in range(2))
     wait_until((tmp_path / "0" / "metrics.jsonl").exists, first)
@@ -242,8 +242,7 @@ def test_a_rank_that_dies_ends_the_others_with_a_clear_message(tmp_path):
     assert "rank 0 of 2 lost the others" in said
 
 
-def test_a_rank_that_is_stopped_while_it_waits_for_others_says_so(tmp_path):
-    port = free_port()
+def test_a_rank_that_is_stopped_while_it_waits_for_others_says_so(tmp_path, port):
     place = {"NODE_INDEX": 0, "NUM_NODES": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     process = start(tmp_path, **place)
     wait_until(lambda: listens("127.0.0.1", port), process)
@@ -297,9 +296,9 @@ def test_a_run_that_is_stopped_while_it_is_scored_has_only_that_left_to_do(tmp_p
 
 
 @pytest.mark.slow
-def test_four_ranks_give_what_one_gives(tmp_path):
+def test_four_ranks_give_what_one_gives(tmp_path, port):
     settings = ("env.name=swingup", "env.num_envs=8", "model.normalize_observation=true")
-    codes, said = ranks(tmp_path, 4, *settings)
+    codes, said = ranks(tmp_path, 4, *settings, port=port)
     assert codes == [0] * 4, said
     alone = start(tmp_path / "alone", *settings)
     assert finish(alone)[0] == 0
@@ -311,15 +310,21 @@ def test_four_ranks_give_what_one_gives(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(600)  # twelve starts of Python and torch
 def test_a_run_that_is_killed_ten_times_ends_as_an_undisturbed_one(tmp_path):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    settings = ("trainer.total_timesteps=6400", "checkpoint.interval_seconds=0")
-    assert finish(start(whole, *settings))[0] == 0
+    """It never comes to its end before it is killed, however late that is."""
+    whole, killed, allowed = tmp_path / "whole", tmp_path / "killed", tmp_path / "allowed"
+    settings = (
+        "trainer.total_timesteps=6400",
+        "checkpoint.interval_seconds=0",
+        "evaluation.metrics=tests.trainer.countdown:once_allowed",
+    )
     for kill in range(10):
-        process = start(killed, *settings)
+        process = start(killed, *settings, ALLOWED=allowed)
         wait_until(lambda goal=640 * kill + 64: steps_so_far(killed) >= goal, process)
         process.kill()
         assert finish(process)[0] == -signal.SIGKILL
-    assert finish(start(killed, *settings))[0] == 0
+    allowed.touch()
+    for folder in (killed, whole):
+        assert finish(start(folder, *settings, ALLOWED=allowed))[0] == 0
     assert [m["step"] for m in metrics(killed)] == [m["step"] for m in metrics(whole)]
     assert result(killed)["metrics"]["reward"] == result(whole)["metrics"]["reward"]
     assert len(list((killed / "checkpoints").glob("checkpoint-*"))) == 2

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from tests.trainer.training import ROOT, free_port
+from tests.trainer.training import ROOT
 from trainer.errors import ConfigError, InterruptedRunError, LostRanksError, TrainerError
 from trainer.ranks import Place, Ranks, find_place, interface_towards, meeting_point
 
@@ -49,9 +49,9 @@ def test_ranks_need_to_know_where_to_meet(host, port):
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_rank_that_waits_for_others_hears_a_signal(rank, monkeypatch):
+def test_a_rank_that_waits_for_others_hears_a_signal(rank, monkeypatch, port):
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
-    monkeypatch.setenv("MASTER_PORT", str(free_port()))
+    monkeypatch.setenv("MASTER_PORT", str(port))
     with pytest.raises(InterruptedRunError, match="SIGTERM before all ranks were there"):
         Ranks(Place(rank, 2), run_id="x", device=torch.device("cpu"), stop=lambda: "SIGTERM")
 
@@ -64,10 +64,10 @@ def test_a_port_that_is_taken_is_no_fault_of_the_run(monkeypatch):
             Ranks(Place(0, 2), run_id="x", device=torch.device("cpu"))
 
 
-def test_ranks_of_different_runs_leave_the_group_before_they_say_so(monkeypatch):
+def test_ranks_of_different_runs_leave_the_group_before_they_say_so(monkeypatch, port):
     """The other rank's interpreter must not end with threads of the group at work: it aborts."""
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
-    monkeypatch.setenv("MASTER_PORT", str(free_port()))
+    monkeypatch.setenv("MASTER_PORT", str(port))
     code = (
         "import torch\n"
         "from trainer.ranks import Place, Ranks\n"

@@ -2,7 +2,6 @@
 
 import json
 import math
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,6 @@ def run_in(folder: Path, *overrides: str, monkeypatch: pytest.MonkeyPatch) -> in
     for name in ("WANDB_MODE", "WANDB_API_KEY", "PROTEIN_CHECKPOINT_DIR", "NUM_NODES"):
         monkeypatch.delenv(name, raising=False)
     return main([*SMALL, *overrides])
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def result(folder: Path) -> dict[str, Any]:

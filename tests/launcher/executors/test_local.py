@@ -97,7 +97,10 @@ class TestContract(ExecutorContract):
 
 
 def _alive(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _write_pid(name: str) -> str:
@@ -157,7 +160,7 @@ def test_no_zombie_is_left_to_the_coordinator(cluster: LocalCluster) -> None:
     for number in range(3):
         cluster.executor().submit(cluster.job("exit 0", f"run{number}"))
         cluster.until_over(f"run{number}-1")
-    assert set(psutil.Process().children()) == before
+    assert set(psutil.Process().children()) <= before
 
 
 def test_a_second_supervisor_of_an_attempt_starts_nothing(cluster: LocalCluster) -> None:
@@ -338,7 +341,7 @@ assert are_gone([pid])
 def test_a_cancelled_trial_may_write_its_checkpoint_first(cluster: LocalCluster) -> None:
     trap = "trap 'sleep 0.1; echo saved > \"$PROTEIN_RUN_DIR/saved\"; exit 75' TERM"
     job = cluster.job(f"({trap}; {_write_pid('child')}; while :; do sleep 0.05; done); true")
-    cluster.executor().submit(job)
+    LocalExecutor(cluster.folder, grace_seconds=60.0).submit(job)
     _read_pid(job, "child")
     cluster.executor().cancel([job.name])
     assert cluster.until_over(job.name).phase is Phase.KILLED
@@ -412,7 +415,7 @@ def test_a_secret_is_in_no_command_line_and_not_in_the_supervisors_environment(
     trial = psutil.Process(started["nodes"][0]["pid"])
     assert "CANARY" not in keeper.environ()
     assert not [p for p in (keeper, trial, *trial.children()) if "canary" in str(p.cmdline())]
-    assert trial.environ()["CANARY"] == CANARY
+    assert eventually(lambda: trial.environ().get("CANARY")) == CANARY  # none while it is replaced
 
 
 def test_threads_are_limited_where_the_user_has_not() -> None:

@@ -105,10 +105,11 @@ def test_a_worker_that_must_leave_hands_the_attempt_back(machines: Machines) -> 
 def test_a_worker_that_is_started_again_finds_its_node(machines: Machines) -> None:
     machines.submit(f'echo once >> "starts-$NODE_INDEX"; {HANG}')
     machines.until_both_run()
-    eventually((machines.folder / "starts-1").exists)
+    starts = machines.folder / "starts-1"
+    eventually(lambda: starts.exists() and starts.read_text())
     machines.worker = machines.another_worker()
     machines.until_both_run()
-    assert (machines.folder / "starts-1").read_text() == "once\n"
+    assert starts.read_text() == "once\n"
 
 
 def test_a_worker_that_comes_late_leaves_old_attempts_alone(machines: Machines) -> None:

@@ -7,7 +7,6 @@ import pytest
 
 from launcher.errors import UsageError
 from launcher.wandb.access import asking, can_connect, check_access, has_key
-from tests.launcher.wandb.test_environment import a_free_port
 from tests.wandb_server.server import DROP, wandb_server
 
 
@@ -16,8 +15,8 @@ def test_an_unreadable_netrc_is_no_key(tmp_path: Path) -> None:
     assert not has_key({"HOME": str(tmp_path)})
 
 
-def test_behind_a_proxy_wandb_is_taken_to_be_there() -> None:
-    url = f"http://127.0.0.1:{a_free_port()}"
+def test_behind_a_proxy_wandb_is_taken_to_be_there(port: int) -> None:
+    url = f"http://127.0.0.1:{port}"
     assert not can_connect({"WANDB_BASE_URL": url})
     assert can_connect({"WANDB_BASE_URL": url, "HTTPS_PROXY": "http://proxy"})
 

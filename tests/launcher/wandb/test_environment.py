@@ -1,7 +1,6 @@
 """What a trial's program finds about W&B in its environment."""
 
 import json
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -123,20 +122,13 @@ def test_the_commit_is_the_folders_own(tmp_path: Path) -> None:
     assert len(wandb_environment.commit(tmp_path) or "") == 40
 
 
-def test_a_trial_that_starts_while_wandb_is_away_logs_offline(tmp_path: Path) -> None:
+def test_a_trial_that_starts_while_wandb_is_away_logs_offline(tmp_path: Path, port: int) -> None:
     config = a_config()
     state = a_state(config, queued())
-    environ = {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": f"http://127.0.0.1:{a_free_port()}"}
+    environ = {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": f"http://127.0.0.1:{port}"}
     found = variables(config, state, state.trials[1], 1, tmp_path, environ=environ)
     assert found["WANDB_MODE"] == "offline"
     assert "WANDB_RESUME" not in found
-
-
-def a_free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port
 
 
 PROGRAM = """

@@ -39,10 +39,9 @@ TO_THE_DISK = """
 import time
 for step in range(2000):
     run.log({"reward": step, "text": "x" * 100})
-for _ in range(200):  # until the client has written whole blocks out
-    if any(p.stat().st_size > 70_000 for p in __import__("pathlib").Path(".").rglob("*.wandb")):
-        break
-    time.sleep(0.05)
+here = __import__("pathlib").Path(".")
+while not any(p.stat().st_size > 70_000 for p in here.rglob("*.wandb")):
+    time.sleep(0.05)  # until the client has written whole blocks out
 """
 
 

@@ -72,8 +72,8 @@ class Task:
     def kill(self) -> None:
         for node in self.nodes:
             if node.poll() is None:
-                processes = psutil.Process(node.pid)
-                for process in [*processes.children(recursive=True), processes]:
+                first = psutil.Process(node.pid)
+                for process in [first, *first.children(recursive=True)]:  # none outlives its child
                     end(process.pid)
             node.wait()
 

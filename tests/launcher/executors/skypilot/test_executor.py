@@ -2,6 +2,7 @@
 
 import contextlib
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +55,7 @@ class SkyCluster(Cluster):
         return PROGRAMS.get(program, f"{COUNT} {program}")
 
     def pass_time(self) -> None:
-        pass
+        time.sleep(0.01)
 
     def lose(self, name: str) -> None:
         eventually(lambda: self.executor().poll([name])[name].phase is Phase.RUNNING)

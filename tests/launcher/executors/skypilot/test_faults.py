@@ -67,6 +67,7 @@ class FaultyCluster(SkyCluster):
         return Persistent(made)
 
     def pass_time(self) -> None:
+        super().pass_time()
         self.cloud.clock += 1.0
 
 
