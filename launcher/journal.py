@@ -49,7 +49,7 @@ CREATE TABLE events (
 """
 
 LOCK_TRIES, LOCK_PAUSE_SECONDS = 5, 0.02
-"""`Lock.is_held` holds the lock itself for some microseconds: one failed try says nothing."""
+"""Who records a request has the lock for an instant: one failed try says nothing."""
 
 _EVENT_DECODER: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
@@ -98,23 +98,32 @@ class Lock:
         except FileNotFoundError:
             return False
         try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+            return _is_kept(fd)
         finally:
             os.close(fd)
-        return False
 
 
 def _locked(fd: int) -> bool:
-    """Lock an open file, unless another process keeps it locked."""
-    for _ in range(LOCK_TRIES):
+    """Lock an open file, unless another process keeps it locked; who only looks keeps nothing."""
+    failed = 0
+    while failed < LOCK_TRIES:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            failed += _is_kept(fd)
             time.sleep(LOCK_PAUSE_SECONDS)
         else:
             return True
+    return False
+
+
+def _is_kept(fd: int) -> bool:
+    """Whether another process has an open file's lock for itself. Who looks shares it a moment."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    fcntl.flock(fd, fcntl.LOCK_UN)
     return False
 
 

@@ -123,7 +123,15 @@ def test_a_second_coordinator_waits_until_the_lease_of_the_first_ends(bucket: Bu
     assert len(bucket.scores("second")) == 3
 
 
-def test_a_coordinator_that_is_told_to_go_keeps_its_state_first(bucket: Bucket) -> None:
+SLOW = 'kill() { builtin kill "$@"; while builtin kill -0 "$1"; do sleep 0.1; done; }\n'
+
+
+@pytest.mark.parametrize("until_it_is_gone", ["", SLOW], ids=["at once", "late"])
+def test_a_coordinator_that_is_told_to_go_keeps_its_state_first(
+    bucket: Bucket, until_it_is_gone: str
+) -> None:
+    """Its job may look at it while it ends, or only when it is gone."""
+    bucket.script = until_it_is_gone + bucket.script
     command, settings = bucket.machine("first")
     (bucket.folder / "first" / "mine.yaml").write_text(SWEEP.replace("'echo", "'sleep 3600; echo"))
     process = subprocess.Popen(

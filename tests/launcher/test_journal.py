@@ -1,9 +1,11 @@
+import fcntl
 import os
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import psutil
@@ -15,6 +17,7 @@ from launcher.errors import DamageError, JournalError, LockedError, NotFoundErro
 from launcher.events import Event, Failure, PauseRequested, SweepCreated, SweepEdited
 from launcher.journal import (
     APPLICATION_ID,
+    LOCK_TRIES,
     SCHEMA_VERSION,
     Journal,
     JournalWriter,
@@ -114,6 +117,21 @@ def test_a_lock_is_seen_from_outside_as_long_as_it_is_held(tmp_path: Path) -> No
     assert onlooker.is_held()
     lock.release()
     assert not onlooker.is_held()
+
+
+def test_who_only_looks_keeps_nobody_from_the_lock_however_slow_he_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, pauses = Lock(tmp_path / "sweep.lock"), count()
+    with lock.path.open("w") as looker:
+        fcntl.flock(looker, fcntl.LOCK_SH)
+        after = 2 * LOCK_TRIES
+        monkeypatch.setattr(
+            "launcher.journal.time.sleep", lambda _: next(pauses) < after or looker.close()
+        )
+        lock.acquire()
+    assert next(pauses) > LOCK_TRIES
+    lock.release()
 
 
 def test_a_sweep_that_is_not_there_is_named(path: Path) -> None:

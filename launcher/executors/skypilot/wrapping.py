@@ -124,7 +124,8 @@ echo {_packed_inputs(job.run_dir)} | base64 -d | tar -xzf - -C "$ps/in" || exit 
   find . -type f -exec mv -f {{}} "$PROTEIN_RUN_DIR/{{}}" ";") 2>/dev/null
 {_exports(job)}
 {_place(job)}
-echo "trap 'exit \\$?' TERM  # once its program, which has it too, has ended" >"$ps/script"
+# Once its program, which has it too, has ended; "!": before it has one it has not ended well.
+echo "! trap 'exit \\$?' TERM" >"$ps/script"
 echo {_base64(job.script.encode())} | base64 -d >>"$ps/script"
 cat >"$ps/run" <<'PROTEIN_SKY'
 echo $PPID >"${{0%run}}pid"

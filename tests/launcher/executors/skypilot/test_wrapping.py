@@ -9,6 +9,7 @@ import tarfile
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -201,6 +202,28 @@ def test_what_a_machine_that_goes_ends_is_never_the_parameters_fault(
     eventually((home / "ready").exists)
     preempt(home)
     assert printed(running.communicate()[0], job.name).exit_code == 75
+
+
+def test_a_script_that_was_ended_before_its_program_began_has_not_ended_well(
+    job: Job, tmp_path: Path
+) -> None:
+    home = tmp_path / "machine"
+    to_parse = "false && {\n" + ":\n" * 30_000 + "}\n"  # takes a while
+    running = start(replace(job, script=f"{to_parse}sleep 600"), home)
+    eventually(lambda: [p for p in psutil.Process(running.pid).children(True) if has_trap(p)])
+    preempt(home)
+    assert printed(running.communicate()[0], job.name).exit_code == 75
+
+
+def has_trap(process: psutil.Process) -> bool:
+    """Whether it is the script, and has heard what to do at a SIGTERM."""
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        is_script = any(word.endswith("run.script") for word in process.cmdline())
+    except (OSError, psutil.Error):
+        return False
+    caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+    return is_script and bool(caught >> (signal.SIGTERM - 1) & 1)
 
 
 def test_a_process_that_only_has_a_trials_old_number_is_left_alone(tmp_path: Path) -> None:
