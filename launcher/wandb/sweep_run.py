@@ -39,10 +39,13 @@ def shown_in_wandb(
     sweep_id: str,
     notice: Callable[[str], None],
     environ: Mapping[str, str] = os.environ,
+    *,
+    patience_seconds: float = 20.0,
 ) -> Iterator[Callable[[State, Recorded | None], None]]:
     """Show a sweep in W&B while its coordinator runs, if it is online: gives the watcher to call.
 
-    What goes wrong on W&B's side is a notice. Raises UsageError if the key is missing or wrong.
+    What goes wrong on W&B's side is a notice; what it has not taken `patience_seconds` after the
+    sweep is not waited for. Raises UsageError if the key is missing or wrong.
     """
     if resolve_mode(config, environ) != "online" or config.execution.cloud == "simulated":
         yield lambda _state, _record: None
@@ -56,7 +59,7 @@ def shown_in_wandb(
     try:
         yield shown
     finally:
-        shown.close()
+        shown.close(patience_seconds)
         if shown.problem:
             notice(shown.problem)
 
@@ -137,10 +140,10 @@ class SweepRun:
         ):
             self._rows.put((row(self._config, state), closing(self._config, state)))
 
-    def close(self, timeout_seconds: float = 20.0) -> None:
-        """Deliver what is waiting, and end the run; give up after `timeout_seconds`."""
+    def close(self, patience_seconds: float) -> None:
+        """Deliver what is waiting, and end the run; give up after `patience_seconds`."""
         self._rows.put(None)
-        self._thread.join(timeout_seconds)
+        self._thread.join(patience_seconds)
 
     def _deliver(self) -> None:
         try:

@@ -76,7 +76,7 @@ def test_the_run_gets_a_row_for_each_change_and_ends() -> None:
     state = a_state(config, succeeded(0.5))
     for record in (None, ENDED, None, SUGGESTED):
         watch(state, record)
-    watch.close()
+    watch.close(60.0)
     assert [r["best/score"] for r in run.rows] == [0.5, 0.5]
     assert run.is_finished
     assert told == [f"W&B: follow the sweep at {run.url}"]
@@ -88,7 +88,7 @@ def test_a_service_that_is_down_does_not_stop_a_sweep() -> None:
 
     watch = SweepRun(a_config(), down, print)
     watch(a_state(a_config(), queued()), SUGGESTED)
-    watch.close()
+    watch.close(60.0)
     assert watch.problem == "W&B: ConnectionError: down"
 
 
@@ -108,7 +108,7 @@ from tests.launcher.builders import a_config, a_state, succeeded
 from tests.launcher.wandb.test_sweep_run import ENDED
 
 folder, config = SweepFolder(Path(sys.argv[1])), a_config()
-with shown_in_wandb(folder, config, "abcd", print) as watch:
+with shown_in_wandb(folder, config, "abcd", print, patience_seconds=600.0) as watch:
     for scores in ([0.5], [0.5, 0.75]):
         watch(a_state(config, *map(succeeded, scores)), ENDED)
 print(sorted(name for name in os.environ if name in ("WANDB_PROJECT", "WANDB_ENTITY")))
