@@ -119,10 +119,10 @@ def check_told(notices: list[str]) -> None:
 @pytest.mark.timeout(900)
 def test_a_file_that_may_not_grow_delays_a_sweep_and_loses_nothing() -> None:
     with fast_folder() as folder:
-        wanted, _ = steps_of(folder / "undisturbed")
-        for limit in range(24_000, 324_000, 3_000):
-            lab = Lab(folder / str(limit), a_config(trials=TRIALS), ask=random_ask)
-            log = lab.path.with_suffix(".log")
+        wanted, _ = steps_of(folder)
+    for limit in range(24_000, 324_000, 3_000):
+        with fast_folder() as folder:
+            lab, log = Lab(folder, a_config(trials=TRIALS), ask=random_ask), folder / "traceback"
 
             def work(lab: Lab = lab, limit: int = limit) -> None:
                 most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
@@ -179,13 +179,14 @@ def test_a_failing_commit_is_made_good_whether_or_not_it_reached_the_disk(
 
     monkeypatch.setattr(JournalWriter, "append", failing)
     with fast_folder() as folder:
-        wanted, _ = steps_of(folder / "undisturbed")
-        for fails_at in range(1, calls + 1):
+        wanted, _ = steps_of(folder)
+    for fails_at in range(1, calls + 1):
+        with fast_folder() as folder:
             calls = 0
             notices: list[str] = []
-            lab = Lab(folder / str(fails_at), a_config(trials=TRIALS), ask=random_ask)
+            lab = Lab(folder, a_config(trials=TRIALS), ask=random_ask)
             lab.coordinate(Points(), notice=notices.append)
-            assert params_of(check_nothing_lost(lab, trials=TRIALS)) == wanted
+            assert params_of(check_nothing_lost(lab, trials=TRIALS)) == wanted, fails_at
             assert notices[::2] == ["waiting for the disk: fsync: Input/output error"] * (
                 len(notices) // 2
             )

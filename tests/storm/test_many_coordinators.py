@@ -92,13 +92,13 @@ def race(lab: Lab, folder: Path) -> list[int]:
 def test_a_stopped_coordinator_whose_lock_was_broken_does_no_harm_when_it_goes_on() -> None:
     with fast_folder() as folder:
         points = Points()
-        Lab(folder / "whole", a_config(trials=5), ask=random_ask).coordinate(points)
-        # Stopped inside a transaction it holds SQLite's own lock: nobody gets past it.
-        steps = [n for n, s in enumerate(points.seen, 1) if not s.startswith(("INSERT", "COMMIT"))]
-        last = max(n for n, what in enumerate(points.seen, 1) if what == "COMMIT")
-        for step in [n for n in steps[3:] if n < last]:
-            lab = Lab(folder / str(step), a_config(trials=5), ask=random_ask)
-            lab.outside.mkdir()
+        Lab(folder, a_config(trials=5), ask=random_ask).coordinate(points)
+    # Stopped inside a transaction it holds SQLite's own lock: nobody gets past it.
+    steps = [n for n, s in enumerate(points.seen, 1) if not s.startswith(("INSERT", "COMMIT"))]
+    last = max(n for n, what in enumerate(points.seen, 1) if what == "COMMIT")
+    for step in [n for n in steps[3:] if n < last]:
+        with fast_folder() as folder:
+            lab = Lab(folder, a_config(trials=5), ask=random_ask)
             stop = Points(step, then=lambda: os.kill(os.getpid(), signal.SIGSTOP))
             pid = fork(lambda lab=lab, stop=stop: lab.coordinate(stop), folder / "old.log")
             assert os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1])
