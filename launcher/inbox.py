@@ -5,6 +5,7 @@ the file; it survives any crash in between.
 """
 
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,8 +18,11 @@ _DECODER: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 
 
 def new_command_id() -> str:
-    """Return an id that no other request has."""
-    return secrets.token_hex(8)
+    """Return an id that no other request has, greater than those before it on this machine.
+
+    So requests have an order also where a file system keeps times to some milliseconds only.
+    """
+    return f"{time.time_ns():016x}{secrets.token_hex(4)}"
 
 
 def post(folder: Path, command: Command) -> None:
