@@ -7,10 +7,13 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-# A busy machine is no fault of the code; what takes too long is ended by pytest-timeout.
-patient = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-settings.register_profile("patient", **patient)
-settings.load_profile("patient")
+# A busy machine is no fault of the code; what takes too long is ended by pytest-timeout. Everyone
+# gets the same examples, so that no change is refused for what another one broke; who looks for
+# more says `--hypothesis-profile=searching`.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("searching", patient, derandomize=False)
+settings.register_profile("same", patient, derandomize=True)
+settings.load_profile("same")
 
 # Asserts of a shared suite explain themselves as those of a test file do.
 pytest.register_assert_rewrite("tests.launcher.executor_contract")
