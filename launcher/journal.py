@@ -365,6 +365,7 @@ def _read_tip(path: Path) -> int:
 @contextmanager
 def _translated(path: Path) -> Iterator[None]:
     """Turn what SQLite and the disk raise into JournalError, by what can be done about it."""
+    restore = f"protein-sky doctor {path.parent.name} --restore"
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -374,8 +375,10 @@ def _translated(path: Path) -> Iterator[None]:
             raise DiskError(text, hint=_DISK_HINT) from error
         if code in _PASSING_CODES:
             raise JournalError(text) from error
-        hint = f"protein-sky doctor {path.parent.name} --restore"
-        raise DamageError(text, hint=hint) from error  # our own SQL is right: the file is not
+        raise DamageError(text, hint=restore) from error  # our own SQL is right: the file is not
+    except UnicodeDecodeError as error:  # SQLite quotes a damaged schema
+        text = f"{path}: {error.object.decode(errors='replace')}"
+        raise DamageError(text, hint=restore) from error
     except OSError as error:
         raise DiskError(f"{path}: {error.strerror or error}", hint=_DISK_HINT) from error
 

@@ -210,5 +210,5 @@ def is_damaged(path: Path) -> str:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
             (answer,) = db.execute("PRAGMA quick_check(1)").fetchone()
             return "" if answer == "ok" else str(answer)
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # it quotes what is damaged
         return str(error)

@@ -24,6 +24,7 @@ from launcher.journal import (
     Lock,
     chained,
 )
+from launcher.restore import is_damaged
 
 CREATED = SweepCreated("abcd", {"name": "demo"}, "0.1.0")
 
@@ -158,6 +159,15 @@ def test_a_file_that_is_no_database_is_refused(path: Path, junk: bytes) -> None:
     path.write_bytes(junk)
     with pytest.raises(JournalError, match=r"sweep\.db"):
         Journal(path)
+
+
+def test_a_damage_that_sqlite_cannot_even_spell_is_told(path: Path) -> None:
+    written(path, CREATED)
+    path.write_bytes(path.read_bytes().replace(b"epoch INTEGER", b"epoch INTEGE\xd2"))
+    with pytest.raises(DamageError, match="INTEGE") as caught:
+        read(path)
+    assert caught.value.hint.endswith("--restore")
+    assert is_damaged(path)
 
 
 def test_a_missing_event_is_noticed(path: Path) -> None:
