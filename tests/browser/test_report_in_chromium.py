@@ -86,7 +86,7 @@ def requested(log: Path) -> list[str]:
     try:
         events = json.loads(text)["events"]
     except json.JSONDecodeError:  # Chromium was gone before it wrote the end, one event a line
-        events = json.loads(text[: text.rindex(",\n")] + "]}")["events"]
+        events = json.loads(text[: text.rindex("},\n")] + "}]}")["events"]
     asked = [event.get("params", {}) for event in events]
     return sorted(
         {
