@@ -133,6 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 class _Http(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128  # nobody is turned away while this process is busy
     stand_in: WandbServer
 
 
