@@ -30,7 +30,7 @@ class Carbs(Cube):
     """CARBS of Imbue, failures told as such; trials that run are believed by Thompson sampling."""
 
     def __init__(self, space: Mapping[str, Any], seed: int) -> None:
-        super().__init__(space)
+        super().__init__(space, seed)
         import carbs
         from loguru import logger
 
@@ -76,7 +76,7 @@ class EarlierProtein(Cube):
     """
 
     def __init__(self, space: Mapping[str, Any], seed: int, module: str, **options: Any) -> None:
-        super().__init__(space)
+        super().__init__(space, seed)
         warnings.simplefilter("ignore")
         _seed_global_generators(seed)
         config: dict[str, Any] = {"metric": "score", "goal": "maximize"}
