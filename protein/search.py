@@ -14,7 +14,16 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from protein.acquisition import ELITE, NO_FLOOR, Acquisition, Share, Weight, enough, patience
+from protein.acquisition import (
+    ELITE,
+    NO_FLOOR,
+    Acquisition,
+    Expected,
+    Share,
+    Weight,
+    enough,
+    patience,
+)
 from protein.candidates import around, everywhere, known_rows, unlike
 from protein.encoding import Encoding
 from protein.surrogates import LogCost, Surrogates
@@ -71,7 +80,13 @@ def search(
     expecting = surrogates.expecting(encoding.features(waiting))
     log_cost = surrogates.log_cost
     affordable = share_left(encoding, log_cost, waiting, cost_left)
-    acquisition = Acquisition(encoding, expecting, surrogates.incumbent, affordable)
+    of_earlier = len(surrogates.known) - surrogates.own
+    expected = Expected.of(encoding, len(tried) + len(waiting) + of_earlier)
+
+    def share_of(U: Float[Array, "m d"]) -> Float[Array, " m"]:
+        return affordable(U) + expected(U)
+
+    acquisition = Acquisition(encoding, expecting, surrogates.incumbent, share_of)
     taken = tried | known_rows(waiting)
 
     def new(U: Float[Array, "m d"]) -> NDArray[np.bool_]:

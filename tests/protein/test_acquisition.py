@@ -8,7 +8,7 @@ from scipy import integrate
 from scipy.stats import norm
 
 from protein import Observation, Settings, Space
-from protein.acquisition import ELITE, Acquisition, enough, log_h, patience
+from protein.acquisition import BELIEF, ELITE, Acquisition, Expected, enough, log_h, patience
 from protein.data import Data
 from protein.encoding import Encoding
 from protein.surrogates import learn
@@ -91,3 +91,26 @@ def test_what_is_worth_too_little_is_not_taken_for_its_price() -> None:
     acquisition, U = wild(40, priced=True, least=-2.0)
     worth = one_by_one(wild(40)[0], U)
     assert (np.isneginf(one_by_one(acquisition, U)) == (worth < -2.0)).all()
+
+
+def expected(trials: int, *u: float, **field: object) -> float:
+    """What is expected of a row whose first parameter has a field more than a range."""
+    space = {"x": {"min": 0.0, "max": 1.0, **field}, "y": {"values": ["a", "b", "c"]}}
+    weigh = Expected.of(Encoding(Space.from_dict(space)), trials)
+    return float(weigh(np.array([u]))[0])
+
+
+def test_the_mean_is_expected_most_and_a_category_as_much_as_any_other() -> None:
+    assert expected(5, 0.2, 0.1, mean=0.2) == expected(5, 0.2, 0.9, mean=0.2) == 0.0
+    assert expected(5, 0.5, 0.1) == 0.0 > expected(5, 0.6, 0.1) > expected(5, 0.9, 0.1)
+
+
+def test_what_is_expected_is_the_logarithm_of_a_normal_that_trials_flatten() -> None:
+    normal = norm.logpdf(0.9, 0.2, 0.4) - norm.logpdf(0.2, 0.2, 0.4)
+    for trials in (1, 10, 1000):
+        told = expected(trials, 0.9, 0.1, mean=0.2, scale=0.8)
+        assert told == pytest.approx(BELIEF / trials * normal)
+
+
+def test_a_scale_narrower_than_a_quarter_of_the_range_is_no_wall() -> None:
+    assert expected(5, 0.9, 0.1, scale=0.01) == expected(5, 0.9, 0.1, scale=0.5)

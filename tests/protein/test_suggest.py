@@ -180,6 +180,23 @@ def test_a_category_that_is_unknown_is_left_out() -> None:
     assert told == suggest(SPACE, MAXIMIZE, observed, [], 0)
 
 
+def test_what_is_expected_leads_until_scores_say_otherwise() -> None:
+    names = ("x", "y", "z")
+    rng = np.random.default_rng(0)
+    rows = [dict(zip(names, map(float, u), strict=True)) for u in rng.random((60, 3))]
+
+    def tried(mean: float, scores: Sequence[float]) -> float:
+        space = Space.from_dict({name: {"min": 0.0, "max": 1.0, "mean": mean} for name in names})
+        told = [Observation(row, score, 1.0) for row, score in zip(rows, scores, strict=False)]
+        found = [suggest(space, MAXIMIZE, told, [], seed).params for seed in range(10)]
+        return float(np.mean([list(params.values()) for params in found]))
+
+    noise = list(rng.standard_normal(6))
+    assert tried(0.8, noise) - tried(0.2, noise) > 0.2
+    bowl = [-sum((x - 0.8) ** 2 for x in row.values()) for row in rows]
+    assert tried(0.2, bowl) == pytest.approx(tried(0.8, bowl), abs=0.02)
+
+
 def test_failing_parameters_are_avoided() -> None:
     space = Space.from_dict({"x": {"min": 0.0, "max": 1.0}, "y": {"min": 0.0, "max": 1.0}})
     rng = np.random.default_rng(0)
