@@ -1,5 +1,6 @@
 """What several commands need."""
 
+import signal
 import sys
 import time
 from pathlib import Path
@@ -68,9 +69,26 @@ def write_report(folder: "SweepFolder") -> Path:
     return folder.report
 
 
-def interrupt(_signum: int, _frame: object) -> NoReturn:
-    """Handle SIGTERM as Ctrl-C is."""
-    raise KeyboardInterrupt
+class Interrupt:
+    """From now on SIGTERM is a KeyboardInterrupt, as Ctrl-C is, and neither is lost.
+
+    A library may swallow what is raised while it is being imported.
+    """
+
+    def __init__(self) -> None:
+        self.is_pending = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._note)
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if a signal has come and nobody has heard of it."""
+        if self.is_pending:
+            raise KeyboardInterrupt
+
+    def _note(self, _number: int, _frame: object) -> NoReturn:
+        self.is_pending = True
+        raise KeyboardInterrupt
 
 
 def confirm(question: str, *, is_sure: bool) -> None:

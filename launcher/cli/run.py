@@ -1,7 +1,6 @@
 """launch and resume: run a sweep here, in the foreground or detached."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -13,9 +12,9 @@ from launcher.cli.common import (
     EXIT_BUDGET,
     EXIT_FAILURES,
     EXIT_INTERRUPTED,
+    Interrupt,
     confirm,
     console,
-    interrupt,
     name_or_latest,
     write_report,
     yes,
@@ -130,7 +129,7 @@ def run(folder: "SweepFolder", config: "SweepConfig", *, is_asking: bool) -> int
     from launcher.pages.table import view as view_on
     from launcher.state import Mode
 
-    signal.signal(signal.SIGTERM, interrupt)
+    interrupt = Interrupt()
     if folder.exists():
         state = sweep.read(folder)
         if state.mode is Mode.ENDED or (state.mode is Mode.PAUSED and not state.live):
@@ -140,15 +139,16 @@ def run(folder: "SweepFolder", config: "SweepConfig", *, is_asking: bool) -> int
     while choice == "continue":
         try:
             with view_on(console()) as view:
-                showing = _Showing(folder, view)
+                showing = _Showing(folder, view, interrupt)
                 sweep.run(folder, config, showing, _notice)
                 showing.show()
             return _conclude(folder)
         except KeyboardInterrupt:
+            interrupt.is_pending = False
             choice = _ask_how_to_leave() if is_asking and sys.stdin.isatty() else "leave"
     if choice == "end":
         with view_on(console()) as view:
-            sweep.interrupt(folder, _Showing(folder, view))
+            sweep.interrupt(folder, _Showing(folder, view, interrupt))
         click.echo("The running trials were ended; they start again on resume.", err=True)
     else:
         click.echo("Running trials go on by themselves.", err=True)
@@ -185,13 +185,17 @@ class _Showing:
     Nothing is lost in between: a view tells everything that has changed since it last looked.
     """
 
-    def __init__(self, folder: "SweepFolder", view: "LiveView | PlainView") -> None:
+    def __init__(
+        self, folder: "SweepFolder", view: "LiveView | PlainView", interrupt: Interrupt
+    ) -> None:
         self._folder = folder
         self._view = view
+        self._interrupt = interrupt
         self._next_at = 0.0
         self._latest: State | None = None
 
     def __call__(self, state: "State", _event: "Recorded | None") -> None:
+        self._interrupt.check()
         self._latest = state
         if time.monotonic() >= self._next_at:
             self.show()

@@ -1,12 +1,11 @@
 """`launch` on a machine that is not the first of its nodes: the other nodes of each trial."""
 
-import signal
 import time
 from typing import TYPE_CHECKING
 
 import click
 
-from launcher.cli.common import EXIT_INTERRUPTED, interrupt
+from launcher.cli.common import EXIT_INTERRUPTED, Interrupt
 from launcher.errors import ExecutorError
 
 if TYPE_CHECKING:
@@ -26,12 +25,13 @@ def work(folder: "SweepFolder", config: "SweepConfig", place: "Place") -> int:
     from launcher import nodes
 
     worker = nodes.worker(folder, config, place)
-    signal.signal(signal.SIGTERM, interrupt)
+    interrupt = Interrupt()
     click.echo(
         f"node {place.index} of {place.count}: waiting for node 0 in {folder.path}", err=True
     )
     try:
         while not nodes.has_node_0_left(folder):
+            interrupt.check()
             _look(worker)
             time.sleep(LOOK_SECONDS)
         _leave(worker)
