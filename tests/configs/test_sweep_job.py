@@ -123,6 +123,22 @@ def test_a_second_coordinator_waits_until_the_lease_of_the_first_ends(bucket: Bu
     assert len(bucket.scores("second")) == 3
 
 
+def test_a_lease_that_is_just_being_renewed_is_one(bucket: Bucket) -> None:
+    """Its file is empty for a moment: in a bucket until it has been sent."""
+    lease = bucket.path / "mine" / "lease"
+    lease.parent.mkdir()
+    lease.touch()
+    command, settings = bucket.machine("second")
+    renewing = bucket.folder / "second" / "protein-venv" / "bin" / "sleep"
+    renewing.write_text(f"#!/bin/bash\necho first $(( $(date +%s) + 3600 )) >'{lease}'\n")
+    renewing.chmod(0o755)
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, **settings, **output) as waiting:
+        assert waiting.stdout is not None
+        assert "first works on mine" in waiting.stdout.readline()
+        waiting.kill()
+
+
 SLOW = 'kill() { builtin kill "$@"; while builtin kill -0 "$1"; do sleep 0.1; done; }\n'
 
 
