@@ -127,27 +127,29 @@ class Expected:
     """The logarithm of how much the user expects of a row, to be added to its worth.
 
     A normal around each ordered parameter's `mean`, `scale` wide and at least a quarter of the
-    range, to the power of BELIEF over the number of `trials` known: a handful of trials lean on it,
+    range, to the power of BELIEF over the number of trials known: a handful of trials lean on it,
     a hundred override it (Hvarfner et al. 2022, "piBO: Augmenting acquisition functions with user
-    beliefs for Bayesian optimization", equation 6). Who says nothing expects the middle: ranges are
-    drawn around what is hoped for, and the corners of a cube are far from everything.
+    beliefs for Bayesian optimization", equation 6), and so do fewer where the process predicts
+    scores. Who says nothing expects the middle: ranges are drawn around what is hoped for, and the
+    corners of a cube are far from everything.
     """
 
     mean: Array  # [d]
     spread: Array  # [d], infinite where values have no order
-    trials: int
+    belief: float
 
     @classmethod
-    def of(cls, encoding: Encoding, trials: int) -> "Expected":
-        """Ask the user's parameters."""
+    def of(cls, encoding: Encoding, trials: int, skill: float) -> "Expected":
+        """Ask the user's parameters; the more trials are known and predicted, the less it says."""
         spread = [max(p.spread or 0.0, _EXPECTED_WITHIN) for p in encoding.parameters]
         mean = np.array([p.center for p in encoding.parameters])
-        return cls(mean, np.where(encoding.is_categorical, math.inf, spread), trials)
+        belief = BELIEF * (1.0 - min(max(skill, 0.0), 1.0)) / trials
+        return cls(mean, np.where(encoding.is_categorical, math.inf, spread), belief)
 
     def __call__(self, U: Float[Array, "m d"]) -> Float[Array, " m"]:
         """Weigh snapped rows of the unit cube."""
         deviations = (U - self.mean) / self.spread
-        weight: Array = -0.5 * BELIEF / self.trials * (deviations**2).sum(axis=1)
+        weight: Array = -0.5 * self.belief * (deviations**2).sum(axis=1)
         return weight
 
 

@@ -80,8 +80,8 @@ def search(
     expecting = surrogates.expecting(encoding.features(waiting))
     log_cost = surrogates.log_cost
     affordable = share_left(encoding, log_cost, waiting, cost_left)
-    of_earlier = len(surrogates.known) - surrogates.own
-    expected = Expected.of(encoding, len(tried) + len(waiting) + of_earlier)
+    trials = len(tried) + len(waiting) + len(surrogates.known) - surrogates.own
+    expected = Expected.of(encoding, trials, surrogates.skill)
 
     def share_of(U: Float[Array, "m d"]) -> Float[Array, " m"]:
         return affordable(U) + expected(U)

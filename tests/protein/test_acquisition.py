@@ -93,10 +93,10 @@ def test_what_is_worth_too_little_is_not_taken_for_its_price() -> None:
     assert (np.isneginf(one_by_one(acquisition, U)) == (worth < -2.0)).all()
 
 
-def expected(trials: int, *u: float, **field: object) -> float:
+def expected(trials: int, *u: float, skill: float = 0.0, **field: object) -> float:
     """What is expected of a row whose first parameter has a field more than a range."""
     space = {"x": {"min": 0.0, "max": 1.0, **field}, "y": {"values": ["a", "b", "c"]}}
-    weigh = Expected.of(Encoding(Space.from_dict(space)), trials)
+    weigh = Expected.of(Encoding(Space.from_dict(space)), trials, skill)
     return float(weigh(np.array([u]))[0])
 
 
@@ -110,6 +110,11 @@ def test_what_is_expected_is_the_logarithm_of_a_normal_that_trials_flatten() -> 
     for trials in (1, 10, 1000):
         told = expected(trials, 0.9, 0.1, mean=0.2, scale=0.8)
         assert told == pytest.approx(BELIEF / trials * normal)
+
+
+def test_the_better_scores_are_predicted_the_less_counts_what_was_expected() -> None:
+    told = [expected(5, 0.9, 0.1, skill=skill) for skill in (-3.0, 0.0, 0.5, 1.0)]
+    assert told == pytest.approx([told[0], told[0], told[0] / 2.0, 0.0])
 
 
 def test_a_scale_narrower_than_a_quarter_of_the_range_is_no_wall() -> None:
