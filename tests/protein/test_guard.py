@@ -15,6 +15,7 @@ CHANCE = 0.085
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("workers", [1, 8])
 def test_the_optimizer_is_as_good_as_recorded(workers: int) -> None:
     shares = [guard.ratio_to_random(workers, draw=draw) for draw in range(3)]
