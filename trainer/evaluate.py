@@ -9,7 +9,7 @@ import torch
 
 from trainer.config import Config, EvaluationConfig
 from trainer.envs import make_env
-from trainer.envs.base import Array, Share, VectorEnv, opened
+from trainer.envs.base import Array, Share, VectorEnv, opened, tasks_of
 from trainer.envs.gymnasium_env import GymnasiumEnv
 from trainer.envs.make import import_path
 from trainer.envs.mixture import Mixture
@@ -134,5 +134,4 @@ def play(
         playing &= ~over
         starts[0] = torch.from_numpy(over)
         observation = step.observation
-    names = getattr(env, "task_names", (config.env.name,))
-    return Evaluation(returns, lengths, names, getattr(env, "task_of", np.zeros(count, dtype=int)))
+    return Evaluation(returns, lengths, *tasks_of(env, count, name=config.env.name))

@@ -20,7 +20,7 @@ from trainer.checkpoint import Checkpoints, check_same
 from trainer.config import Config
 from trainer.distributions import for_space
 from trainer.envs import VectorEnv, make_env
-from trainer.envs.base import opened
+from trainer.envs.base import Array, opened, tasks_of
 from trainer.errors import DivergedError, InterruptedRunError
 from trainer.evaluate import find_measure, score
 from trainer.layout import Layout
@@ -67,6 +67,8 @@ def learn(env: VectorEnv, config: Config, around: Surroundings) -> tuple[Policy,
     cfg = config.trainer
     layout = Layout.of(config, world=ranks.place.world)
     share = ranks.share(layout.num_envs)
+    task_names, task_of = tasks_of(env, share.count, name=config.env.name)
+    plays = np.eye(len(task_names))[task_of]  # (N, tasks), one-hot
     T, N, L = layout.horizon, share.count, layout.sequence
 
     torch.manual_seed(config.seed)
@@ -178,7 +180,7 @@ def learn(env: VectorEnv, config: Config, around: Surroundings) -> tuple[Policy,
         update_started, env_seconds = time.perf_counter(), 0.0
 
         # Act. The policy alone is asked here; values and probabilities follow in one pass each.
-        finished = np.zeros(3)  # episodes, their returns, their lengths
+        finished = np.zeros((3, len(task_names)))  # episodes, their returns, their lengths
         starts[0] = starts[T]
         start = starts[:1].clone()
         memories, taken, truncated_values = [], [], []
@@ -205,7 +207,8 @@ def learn(env: VectorEnv, config: Config, around: Surroundings) -> tuple[Policy,
                 episode_return += outcome.reward
                 episode_length += 1
                 if over.any():
-                    finished += over.sum(), episode_return[over].sum(), episode_length[over].sum()
+                    ends = np.stack([over, episode_return, episode_length])[:, over]
+                    finished += ends @ plays[over]
                     episode_return[over] = episode_length[over] = 0
                 if outcome.truncated.any():
                     final = torch.from_numpy(outcome.final_observation).to(device).unsqueeze(0)
@@ -298,12 +301,9 @@ def learn(env: VectorEnv, config: Config, around: Surroundings) -> tuple[Policy,
         metrics["seconds/env"] = env_seconds
         metrics["seconds/forward"] = acted - update_started - env_seconds
         metrics["seconds/train"] = learned - acted
-        episodes = torch.tensor([*finished, bool(around.stop())], dtype=torch.float32)
-        count, returns, lengths, stopping = ranks.sum_(episodes).tolist()
-        metrics["episode/count"] = count
-        if count:
-            metrics["episode/return"] = returns / count
-            metrics["episode/length"] = lengths / count
+        episodes = torch.tensor([*finished.flat, bool(around.stop())], dtype=torch.float32)
+        *everywhere, stopping = ranks.sum_(episodes).tolist()
+        metrics |= episode_metrics(np.reshape(everywhere, finished.shape), task_names)
         around.report(step, metrics)
 
         # Keep.
@@ -317,6 +317,22 @@ def learn(env: VectorEnv, config: Config, around: Surroundings) -> tuple[Policy,
             raise InterruptedRunError(f"{around.stop() or 'a signal'} after {step:,} steps")
 
     return policy, {**metrics, "steps": float(step)}
+
+
+def episode_metrics(finished: Array, task_names: tuple[str, ...]) -> dict[str, float]:
+    """How many episodes ended, their mean return and length; of several tasks, each one's return.
+
+    `finished` (3, tasks): episodes, their returns, their lengths. What none ended of has no mean.
+    """
+    count, returns, lengths = finished.sum(1).tolist()
+    metrics: dict[str, float] = {"episode/count": count}
+    if count:
+        metrics |= {"episode/return": returns / count, "episode/length": lengths / count}
+    if len(task_names) > 1:
+        for name, (count, returns, _) in zip(task_names, finished.T.tolist(), strict=True):
+            if count:
+                metrics[f"episode/return/{name}"] = returns / count
+    return metrics
 
 
 def as_sequences(x: torch.Tensor, length: int) -> torch.Tensor:

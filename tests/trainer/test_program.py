@@ -206,7 +206,20 @@ def test_two_ranks_give_what_one_gives(tmp_path, port):
     assert result(tmp_path / "0")["metrics"]["reward"] == pytest.approx(
         result(tmp_path / "alone")["metrics"]["reward"], abs=1e-4
     )
+    told, told_alone = (episodes(tmp_path / folder) for folder in ("0", "alone"))
+    assert told == pytest.approx(told_alone)
+    assert "episode/return/recall" in {name for _, name in told}
     assert not (tmp_path / "1" / "result.json").exists()
+
+
+def episodes(folder):
+    """What each line of metrics.jsonl tells of episodes, by step and name."""
+    return {
+        (line["step"], name): value
+        for line in metrics(folder)
+        for name, value in line.items()
+        if name.startswith("episode/")
+    }
 
 
 @pytest.mark.slow

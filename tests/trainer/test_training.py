@@ -13,7 +13,7 @@ from tests.trainer.training import is_number, metrics, result, run_in
 from trainer.advantage import gae
 from trainer.checkpoint import Checkpoints
 from trainer.output import read_cost
-from trainer.train import as_sequences, schedule
+from trainer.train import as_sequences, episode_metrics, schedule
 
 LEARN = ("trainer.total_timesteps=4096", "trainer.batch_size=512", "trainer.learning_rate=0.02")
 
@@ -56,6 +56,7 @@ def test_every_line_tells_what_the_documentation_promises(train, capsys):
     last = capsys.readouterr().err.splitlines()[-1]
     assert "640 of 640 steps" in last
     assert "0 s left" in last
+    assert not any("episode/return/cartpole" in line for line in lines)  # there is one task only
 
 
 def test_the_same_seed_gives_the_same_run_and_another_gives_another(train):
@@ -265,6 +266,29 @@ def test_each_task_of_a_mixture_is_scored_and_the_reward_is_their_mean(train):
     values = result(folder)["metrics"]
     tasks = [values[f"tasks/{name}"] for name in ("recall", "nback", "bandit", "match", "maze")]
     assert values["reward"] == pytest.approx(np.mean(tasks))
+
+
+def test_each_task_of_a_mixture_tells_what_its_own_episodes_return(train, capsys):
+    """Two environments each: one task's episodes last 2 steps, the other's 8, a point a step."""
+    tasks = "tests.trainer.countdown:two_points,tests.trainer.countdown:eight_points"
+    _, folder = train("env.name=cogeval", f"env.tasks={tasks}", "env.num_envs=4")
+    two, eight = (f"episode/return/{name}" for name in tasks.split(","))
+    for line in metrics(folder):
+        assert (line["episode/count"], line[two], line[eight]) == (20, 2, 8)
+        assert line["episode/return"] == pytest.approx(64 / 20)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert f"return 3.20  {tasks.replace(',', ' 2.00  ')} 8.00  " in last
+
+
+def test_a_task_of_which_no_episode_ended_has_no_return():
+    finished = np.array([[0, 2], [0, 3], [0, 8]])
+    assert episode_metrics(finished, ("long", "short")) == {
+        "episode/count": 2,
+        "episode/return": 1.5,
+        "episode/length": 4,
+        "episode/return/short": 1.5,
+    }
+    assert episode_metrics(np.zeros((3, 2)), ("long", "short")) == {"episode/count": 0}
 
 
 def test_sequences_keep_each_environments_steps_together():

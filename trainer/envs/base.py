@@ -66,6 +66,12 @@ class VectorEnv(Protocol):
         """Goes on where `state` was taken; returns the observations (N, …) to act on."""
 
 
+def tasks_of(env: VectorEnv, count: int, *, name: str) -> tuple[tuple[str, ...], Array]:
+    """The tasks' names, and which of them each of `count` environments plays; one unless mixed."""
+    names: tuple[str, ...] = getattr(env, "task_names", (name,))
+    return names, getattr(env, "task_of", np.zeros(count, dtype=int))
+
+
 @contextmanager
 def opened(env: VectorEnv) -> Iterator[VectorEnv]:
     """The environment, closed in the end where it has something to close."""
