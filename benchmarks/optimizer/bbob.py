@@ -39,7 +39,8 @@ def bbob(seed: int) -> Iterator[Problem]:
         space = {f"x{i}": {"min": -5.0, "max": 5.0} for i in range(d)}
 
         def truth(p: Params, f: Any = function, c: Any = center, t: Any = turn) -> float:
-            return -f(t @ (np.array(list(p.values())) - c))
+            above: float = f(t @ (np.array(list(p.values())) - c))
+            return -above
 
         typical = float(np.median([truth(_drawn(space, rng)) for _ in range(500)]))
         yield Problem(f"{name}{d}", "bbob", space, truth, 0.0, typical)

@@ -41,7 +41,8 @@ def sweep(problem: Problem, seed: int, rule: EarlyStopping | None, teaching: str
     protein = Protein(Space.from_dict(problem.space), seed=seed)
     curves: dict[int, list[tuple[float, float]]] = {}
     finals: dict[int, float | None] = {}
-    rng, spent, best, regrets = np.random.default_rng(seed), 0.0, (-np.inf, 1.0), []
+    rng, spent, best = np.random.default_rng(seed), 0.0, (-np.inf, 1.0)
+    regrets: list[float] = []
     for trial in range(1000):
         params, _ = protein.suggest()
         values = curve(problem, params, seed, rng)
@@ -73,7 +74,7 @@ def sweep(problem: Problem, seed: int, rule: EarlyStopping | None, teaching: str
 
 def table(seeds: range = range(3)) -> str:
     """Print the table of mean regrets at budgets, with 95 % intervals."""
-    plans = [("none", "", None)]
+    plans: list[tuple[str, str, EarlyStopping | None]] = [("none", "", None)]
     plans += [(name, teaching, rule) for name, rule in RULES.items() for teaching in TEACHING]
     problems = [(p, seed) for f in FAMILIES_USED for seed in seeds for p in FAMILIES[f](seed)]
     head = " | ".join(f"after {budget:g} whole trials" for budget in AFTER)

@@ -146,7 +146,7 @@ def _problem(name: str, data: str, seed: int, space: Any, build: Any, ends: Any)
         return model.score(*valid), model.score(*test), cost
 
     def draw(p: Params, _: np.random.Generator) -> Trial:
-        score, _, cost = trained(tuple(p.items()))
+        score, _test, cost = trained(tuple(p.items()))
         return Trial(None if math.isnan(score) else score, cost)
 
     def truth(p: Params) -> float:

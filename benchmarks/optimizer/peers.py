@@ -195,7 +195,7 @@ class Botorch(Cube):
         torch.manual_seed(seed)
         self.torch = torch
         d = len(self.space.names)
-        self.sobol = torch.quasirandom.SobolEngine(d, scramble=True, seed=seed)
+        self.sobol = torch.quasirandom.SobolEngine(d, scramble=True, seed=seed)  # type: ignore[no-untyped-call]  # torch's
         self.pending: list[Any] = []
 
     def ask(self) -> tuple[Any, Params]:

@@ -11,6 +11,7 @@ from benchmarks.optimizer.problem import Params, Problem
 from protein import Space
 
 Function = Callable[[np.ndarray], float]  # of a row of the unit cube
+Parts = Callable[[Params], tuple[float, float, float]]  # rate, batch, mismatch of PPO's
 
 
 def sphere(z: np.ndarray) -> float:
@@ -197,7 +198,9 @@ def reinforcement(seed: int) -> Iterator[Problem]:
             "model.activation": {"values": ["relu", "tanh", "gelu"]},
         }
 
-        def parts(p: Params, b: Any = (best_rate, best_entropy, best_gamma, best_clip)) -> Any:
+        def parts(
+            p: Params, b: Any = (best_rate, best_entropy, best_gamma, best_clip)
+        ) -> tuple[float, float, float]:
             rate = math.log10(p["trainer.learning_rate"])
             batch = math.log2(p["trainer.batch_size"] / 2048)
             mismatch = (
@@ -210,21 +213,23 @@ def reinforcement(seed: int) -> Iterator[Problem]:
             )
             return rate, batch, mismatch
 
-        def truth(p: Params, parts: Any = parts) -> float:
+        def truth(p: Params, parts: Parts = parts) -> float:
             _, batch, mismatch = parts(p)
             steps = math.log10(p["trainer.total_timesteps"]) - 5 - 0.1 * batch
             steps += 0.3 * math.log(p["trainer.num_epochs"] / 4)
             ceiling = math.exp(-mismatch)
             return ceiling / (1 + math.exp(-2.2 * (steps - 1.2 - 0.8 * mismatch)))
 
-        def fails(p: Params, parts: Any = parts, strictness: float = strictness) -> bool:
+        def fails(p: Params, parts: Parts = parts, strictness: float = strictness) -> bool:
             rate, batch, _ = parts(p)
             hot = rate - 0.15 * batch + 0.6 * math.log10(p["trainer.num_epochs"] / 2)
-            return hot > strictness + 1.2 * (p["model.activation"] == "tanh") * 0.3
+            tanh: bool = p["model.activation"] == "tanh"
+            return hot > strictness + 1.2 * tanh * 0.3
 
         def cost(p: Params) -> float:
-            epochs = p["trainer.num_epochs"]
-            return p["trainer.total_timesteps"] / 1e5 * (0.5 + 0.125 * epochs)
+            epochs: float = p["trainer.num_epochs"]
+            steps: float = p["trainer.total_timesteps"]
+            return steps / 1e5 * (0.5 + 0.125 * epochs)
 
         best = _climb(space, truth, fails)
         yield _problem(f"ppo{index}", "rl", space, truth, best, noise=0.04, cost=cost, fails=fails)
@@ -246,7 +251,7 @@ def mixed(seed: int) -> Iterator[Problem]:
 
     def truth(p: Params) -> float:
         kind = "abcde".index(p["kind"])
-        loss = 0.08 * good[kind] + 0.03 * abs(p["depth"] - 1 - round(11 * at[0]))
+        loss: float = 0.08 * good[kind] + 0.03 * abs(p["depth"] - 1 - round(11 * at[0]))
         loss += (math.log10(p["rate"]) / 5 + at[1]) ** 2 * 2
         loss += (math.log10(p["decay"]) / 5 + 0.2 + at[2]) ** 2 + 0.1 * (p["flag"] == (good[0] > 2))
         loss += (p["momentum"] - at[3]) ** 2 if kind < 3 else 0.05

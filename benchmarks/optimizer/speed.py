@@ -1,10 +1,12 @@
 """CPU time of a suggestion, fit included, on one thread: median over fresh histories."""
 
 import time
+from collections.abc import Mapping
 
 import numpy as np
 
 from protein import Observation, Settings, Space
+from protein.observation import Value
 from protein.suggest import Memo, seed_for, suggest
 
 
@@ -28,7 +30,8 @@ def speed(d: int = 10, repeats: int = 3) -> str:
         times = []
         for seed in range(repeats):
             space, observed = history(n, d, seed)
-            memo, pending = Memo(), []
+            memo = Memo()
+            pending: list[Mapping[str, Value]] = []
             start = time.process_time()
             for k in range(batch):
                 told = suggest(space, Settings(), observed, pending, seed_for(seed, k), memo=memo)

@@ -19,7 +19,8 @@ def regret_after(line: Line, stop: Callable[[int, float, float], bool]) -> float
     `stop` is asked with the number of trials, the cost and the time spent so far. Without a
     success regret is 1, that of a median random trial.
     """
-    looks, truth, spent = -math.inf, None, 0.0
+    looks, spent = -math.inf, 0.0
+    truth: float | None = None
     for number, (at, cost, score, true) in enumerate(line["trace"]):
         spent += cost
         if stop(number + 1, spent, at):
@@ -28,23 +29,23 @@ def regret_after(line: Line, stop: Callable[[int, float, float], bool]) -> float
             looks, truth = score, true
     if truth is None:
         return 1.0
-    return min(1.0, max(0.0, (line["best"] - truth) / (line["best"] - line["typical"])))
+    regret: float = (line["best"] - truth) / (line["best"] - line["typical"])
+    return min(1.0, max(0.0, regret))
 
 
 def measures(lines: Sequence[Line]) -> dict[str, Callable[[Line], float]]:
     """Give the columns of the table: regret at trial budgets and at cost budgets."""
     shortest = min(len(line["trace"]) for line in lines)
-    columns: dict[str, Callable[[Line], float]] = {
-        f"{n} trials": lambda line, n=n: regret_after(line, lambda k, _c, _t: k > n)
-        for n in TRIALS
-        if n <= shortest
-    }
     unit = _mean_cost(lines)
-    for budget in COSTS:
-        columns[f"cost {budget:g}"] = lambda line, b=budget: regret_after(
-            line, lambda _k, c, _t: c > b * unit[_place(line)]
-        )
-    return columns
+
+    def after_trials(n: int) -> Callable[[Line], float]:
+        return lambda line: regret_after(line, lambda k, _c, _t: k > n)
+
+    def after_cost(budget: float) -> Callable[[Line], float]:
+        return lambda line: regret_after(line, lambda _k, c, _t: c > budget * unit[_place(line)])
+
+    columns = {f"{n} trials": after_trials(n) for n in TRIALS if n <= shortest}
+    return columns | {f"cost {budget:g}": after_cost(budget) for budget in COSTS}
 
 
 def _place(line: Line) -> tuple[Any, ...]:

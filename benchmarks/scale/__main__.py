@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from benchmarks.scale.peers import PEERS
@@ -67,7 +68,7 @@ def measured(folder: Path, trials: int, peer_trials: int) -> Iterator[tuple[str,
     yield "of it coordinator CPU per trial, ms", 1e3 * seconds / 20
     for name, run in PEERS.items():
         try:
-            wall, cpu = timed(lambda run=run, name=name: run(folder / name, peer_trials))
+            wall, cpu = timed(partial(run, folder / name, peer_trials))
         except ImportError:
             print(f"{name}: not installed (pip install 'protein-sky[benchmarks]')", file=sys.stderr)
             continue

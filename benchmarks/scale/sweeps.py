@@ -7,14 +7,14 @@ from pathlib import Path
 from launcher.budget import Offer
 from launcher.config import SweepConfig, from_mapping
 from launcher.coordinator import Coordinator, World
-from launcher.events import SweepCreated
+from launcher.events import EndReason, SweepCreated
 from launcher.executors.local import LocalExecutor
 from launcher.executors.simulated import SimulatedExecutor, SimulatedRun, VirtualClock
 from launcher.folder import SweepFolder
 from launcher.journal import JournalWriter
 from launcher.metrics import RunFolderMetrics
 from launcher.ports import Job
-from launcher.state import EndReason, State, fold
+from launcher.state import State, fold
 from launcher.sweep import SystemClock
 from protein import Suggestion, seed_for
 

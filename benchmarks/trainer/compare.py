@@ -105,7 +105,8 @@ def run_ours(s: dict[str, Any], seed: int, *, env: str) -> dict[str, Any]:
     }  # fmt: skip
     config = parse([Leaf(key, value, key) for key, value in values.items()])
     device = torch.device("cpu")
-    watch, trained = Stopwatch(), {}
+    watch = Stopwatch()
+    trained: dict[str, Any] = {}
 
     def report(step: int, metrics: dict[str, float]) -> None:
         trained.update(steps=step, seconds=time.process_time() - watch.started)
@@ -124,7 +125,7 @@ def run_sb3(s: dict[str, Any], seed: int, *, env: str) -> dict[str, Any]:
     from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.env_util import make_vec_env
 
-    class Watch(BaseCallback):
+    class Watch(BaseCallback):  # type: ignore[misc]  # not installed here
         def _on_step(self) -> bool:
             over = [info["episode"]["r"] for info in self.locals["infos"] if "episode" in info]
             if over:
@@ -155,7 +156,7 @@ def wrapped(name: str, count: int, seed: int) -> Any:
 
     ours = make_env(EnvConfig(name=name), Share(0, count, count))
 
-    class Wrapped(VecEnv):
+    class Wrapped(VecEnv):  # type: ignore[misc]  # not installed here
         def reset(self) -> Any:
             self.returns = np.zeros(count)
             return ours.reset(seed)
