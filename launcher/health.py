@@ -13,7 +13,7 @@ from launcher import policy, restore, sweep
 from launcher.budget import spent_usd
 from launcher.config import from_mapping
 from launcher.errors import DamageError, ProteinSkyError
-from launcher.executors.skypilot import readiness
+from launcher.executors.skypilot import readiness, team
 from launcher.folder import SweepFolder, all_sweeps, find
 from launcher.journal import Journal
 from launcher.ports import Phase
@@ -69,17 +69,18 @@ def environment() -> list[Finding]:
 
 
 def _skypilot() -> Finding:
-    """Whether SkyPilot's version fits, and which clouds its last check found."""
+    """Whether SkyPilot's version fits, and which clouds its last check or its server found."""
+    where = team.endpoint()
     try:
         readiness.check_installed()
+        clouds = team.clouds() if where else readiness.enabled_clouds()
     except ProteinSkyError as error:
         return Finding("error", "SkyPilot", error.message, error.hint)
-    clouds = readiness.enabled_clouds()
-    if clouds is None:
-        return Finding("ok", "SkyPilot", "its clouds are those of its API server", "sky check")
     if not clouds:
-        return Finding("note", "SkyPilot", "may use no cloud yet", "sky check")
-    return Finding("ok", "SkyPilot", f"may use {', '.join(clouds)}")
+        unknown = "its clouds cannot be told" if clouds is None else "may use no cloud yet"
+        return Finding("note", "SkyPilot", unknown, "sky check")
+    at = f" at {where}" if where else ""
+    return Finding("ok", "SkyPilot", f"may use {', '.join(clouds)}{at}")
 
 
 def _wandb_access() -> Finding:
@@ -126,7 +127,11 @@ def of_sweep(folder: SweepFolder) -> list[Finding]:
 
 
 def _differences(folder: SweepFolder, state: State) -> Iterator[Finding]:
-    running = set(_running(folder, state))
+    try:
+        running = set(_running(folder, state))
+    except ProteinSkyError as error:
+        yield Finding("error", folder.name, error.message, error.hint)
+        return
     ours = {t.attempt.job_name: t for t in state.live_trials if t.attempt is not None}
     for name in sorted(running - set(ours)):
         hint = f"protein-sky reap {folder.name}"

@@ -4,14 +4,17 @@ import pytest
 
 from launcher import health
 from launcher.errors import ExecutorError
-from launcher.executors.skypilot import costs, readiness
+from launcher.executors.skypilot import costs, readiness, team
 from launcher.executors.skypilot.costs import Bill
 from launcher.health import Finding
 from launcher.state import State
 from tests.launcher.builders import a_config, a_state, succeeded
 
 
-def skypilot(monkeypatch: pytest.MonkeyPatch, found: str, clouds: list[str] | None) -> Finding:
+def skypilot(
+    monkeypatch: pytest.MonkeyPatch, found: str, clouds: list[str] | None, where: str | None = None
+) -> Finding:
+    monkeypatch.setattr(team, "endpoint", lambda: where)
     monkeypatch.setattr(readiness, "version", lambda _name: found)
     monkeypatch.setattr(readiness, "_check_not_hidden", lambda: None)
     monkeypatch.setattr(readiness, "enabled_clouds", lambda: clouds)
@@ -28,8 +31,23 @@ def test_no_cloud_is_told_with_the_command(monkeypatch: pytest.MonkeyPatch) -> N
     assert (found.level, found.hint) == ("note", "sky check")
 
 
-def test_a_server_elsewhere_has_its_own_clouds(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "API server" in skypilot(monkeypatch, "0.14.1", None).text
+def test_clouds_that_cannot_be_read_are_not_called_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert skypilot(monkeypatch, "0.14.1", None).text == "its clouds cannot be told"
+
+
+def test_a_team_s_server_has_its_own_clouds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(team, "clouds", lambda: ["slurm/cluster"])
+    told = skypilot(monkeypatch, "0.14.1", ["aws"], "https://sky.team").text
+    assert told == "may use slurm/cluster at https://sky.team"
+
+
+def test_a_team_s_server_that_does_not_answer_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask() -> list[str]:
+        raise ExecutorError("nobody there", hint="look")
+
+    monkeypatch.setattr(team, "clouds", ask)
+    found = skypilot(monkeypatch, "0.14.1", ["aws"], "https://sky.team")
+    assert (found.level, found.text, found.hint) == ("error", "nobody there", "look")
 
 
 def test_a_version_that_is_too_old_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

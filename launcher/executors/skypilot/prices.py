@@ -2,19 +2,20 @@
 
 SkyPilot's optimizer is asked in this process: its answer over the API server is None in 0.14. With
 a remote API server it would look for credentials on this machine, which need not have any; then
-the cheapest of what the catalogue offers is the answer. Importing SkyPilot takes 2 s of CPU.
+the server is asked whether it could launch this, and the cheapest of what the catalogue offers is
+the answer. Importing SkyPilot takes 2 s of CPU.
 """
 
 import contextlib
 import copy
 import io
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from launcher.errors import ExecutorError, UsageError
-from launcher.executors.skypilot.readiness import check_installed, why_not
+from launcher.executors.skypilot import team
+from launcher.executors.skypilot.readiness import check_installed, not_enabled, why_not
 from launcher.sweepfile.infra import Infra
 
 UNPRICED_CLOUDS = ("kubernetes", "slurm", "ssh", "vsphere")
@@ -110,7 +111,8 @@ def price(
         with sky.Dag() as dag:
             task = sky.Task(run="true", num_nodes=nodes)
             task.set_resources(sky.Resources.from_yaml_config(copy.deepcopy(dict(resources))))
-        if is_remote():
+        if team.is_remote():
+            team.check(dag)
             groups = [_places(request, nodes) for request in task.resources]
             found = [place for group in groups for place in group]
             if not found:
@@ -129,25 +131,19 @@ def price(
     return Price(chosen, tuple(ordered), nodes, override_usd_per_hour)
 
 
-def is_remote() -> bool:
-    """Whether SkyPilot's API server is on another machine: the team's."""
-    if os.environ.get("SKYPILOT_API_SERVER_ENDPOINT"):
-        return True
-    from sky.server import common
-
-    return not common.is_api_server_local()
-
-
 def _places(request: Any, nodes: int) -> list[Any]:
     """Return the regions or zones that SkyPilot tries for one request, in no order."""
     from sky import check
     from sky.clouds import CloudCapability
     from sky.utils import resources_utils
 
+    is_remote = team.is_remote()
+    if is_remote and str(request.cloud).lower() in UNPRICED_CLOUDS:
+        return [request]  # what there is, and what it costs, stands in the server's settings
     request.validate()
     if request.cloud is not None:
         clouds = [request.cloud]
-    elif is_remote():
+    elif is_remote:
         hint = "name the cloud: --cloud aws"
         raise UsageError("with a remote API server the cloud must be named", hint=hint)
     else:
@@ -161,7 +157,8 @@ def _places(request: Any, nodes: int) -> list[Any]:
 
 
 def _cost(resources: Any) -> float:
-    return float(resources.get_cost(3600))
+    """Return the price of one machine; 0.0 also where the team's server alone could tell it."""
+    return 0.0 if resources.instance_type is None else float(resources.get_cost(3600))
 
 
 def _candidate(resources: Any, nodes: int) -> Candidate:
@@ -201,7 +198,7 @@ def _errors_translated(resources: Mapping[str, Any]) -> Iterator[None]:
         cloud = Infra.of(resources).cloud
         hint = "see what is missing: sky check"
         nothing = UsageError("SkyPilot has no cloud that it may use", hint=hint)
-        raise (why_not(cloud) if cloud else nothing) from error
+        raise (_why_not(cloud) if cloud else nothing) from error
     except exceptions.ResourcesUnavailableError as error:
         raise _nothing(resources, str(error)) from error
     except (exceptions.CloudError, OSError) as error:
@@ -213,11 +210,16 @@ def _errors_translated(resources: Mapping[str, Any]) -> Iterator[None]:
         raise UsageError(f"resources: {_first_line(str(error))}", hint=_asked(resources)) from error
 
 
+def _why_not(cloud: str) -> UsageError:
+    where = team.endpoint()
+    return not_enabled(cloud, f"it is not enabled at {where}") if where else why_not(cloud)
+
+
 def _nothing(resources: Mapping[str, Any], reason: str) -> UsageError:
     asked = ", ".join(f"{key}={value}" for key, value in resources.items())
     cloud = Infra.of(resources).cloud or ""
     if "not enabled" in reason and cloud:
-        return why_not(cloud)
+        return _why_not(cloud)
     if "not enabled" in reason:
         return UsageError("SkyPilot may use none of these clouds yet", hint="sky check")
     return UsageError(

@@ -20,7 +20,6 @@ OLDEST = (0, 14, 1)
 NEWEST = (0, 15, 0)
 """From here on nobody has tried."""
 INSTALL = "pip install 'protein-sky[sky]'"
-REMOTE = "SKYPILOT_API_SERVER_ENDPOINT"
 _COMMAND = re.compile(r"^\s*\$ (.+?)(?:\s+#.*)?$", re.MULTILINE)
 _MORE = re.compile(r"\s*(?:Run the|Install:|Details:).*")
 
@@ -65,10 +64,8 @@ def _check_not_hidden() -> None:
 def enabled_clouds(environ: Mapping[str, str] = os.environ) -> list[str] | None:
     """Return the clouds that SkyPilot's last check on this machine found; None: it cannot be told.
 
-    Read from its state without importing it. With a remote API server only that one knows.
+    Read from its state without importing it. A team's API server has its own: see `team`.
     """
-    if environ.get(REMOTE):
-        return None
     home = Path(environ.get("SKY_RUNTIME_DIR") or environ.get("HOME") or "~").expanduser()
     state = home / ".sky" / "state.db"
     if not state.is_file():

@@ -108,11 +108,6 @@ def test_before_any_check_no_cloud_is_enabled(tmp_path: Path) -> None:
     assert readiness.enabled_clouds({"HOME": str(tmp_path)}) == []
 
 
-def test_a_team_s_server_alone_knows_its_clouds(tmp_path: Path) -> None:
-    environ = a_state(tmp_path, ("enabled_clouds_default_compute", '["AWS"]'))
-    assert readiness.enabled_clouds(environ | {readiness.REMOTE: "https://sky.team"}) is None
-
-
 @pytest.mark.parametrize("value", ["not json", "3"])
 def test_a_state_of_another_form_says_nothing(tmp_path: Path, value: str) -> None:
     environ = a_state(tmp_path, ("enabled_clouds_default_compute", value))
