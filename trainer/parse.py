@@ -40,8 +40,11 @@ def parse(leaves: Sequence[Leaf]) -> Config:
             continue
         option = known.get(aliases.get(leaf.key, leaf.key))
         if option is None:
-            if leaf.value is None and any(key.startswith(f"{leaf.key}.") for key in known):
-                continue  # an empty section
+            if any(key.startswith(f"{leaf.key}.") for key in known):
+                if leaf.value is not None:  # it may be empty
+                    message = f"must be a section, not {leaf.value!r}"
+                    problems.append(Problem(leaf.where, leaf.key, message))
+                continue
             problems.append(Problem(leaf.where, leaf.key, "is unknown", _nearest(leaf.key, known)))
             continue
         try:

@@ -36,9 +36,18 @@ def test_adam_takes_the_steps_of_torch():
 
 def test_sgd_takes_the_steps_of_torch():
     weights = torch.ones(5)
-    expected = reference(lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9))
-    actual = descend(Sgd(weights, OptimizerConfig(type="sgd")), weights)
+    expected = reference(lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.7))
+    actual = descend(Sgd(weights, OptimizerConfig(type="sgd", beta1=0.7)), weights)
     torch.testing.assert_close(actual, expected)
+
+
+@pytest.mark.parametrize("kind", ["adam", "sgd"])
+def test_weights_lose_their_share_whatever_the_gradient(kind):
+    weights = torch.ones(5)
+    optimizer = make_optimizer(weights, OptimizerConfig(type=kind, weight_decay=0.5))
+    for _ in range(3):
+        optimizer.step(torch.zeros(5), learning_rate=0.1)
+    torch.testing.assert_close(weights, torch.full((5,), 0.95**3))
 
 
 @pytest.mark.parametrize("kind", ["adam", "sgd"])

@@ -36,6 +36,11 @@ def test_all_problems_are_told_at_once_with_the_nearest_spelling():
     assert "must be one of auto, cpu, cuda, mps, not 'gpu'" in message
 
 
+def test_a_value_in_the_place_of_a_section_is_told_as_such():
+    message = failure("trainer.optimizer=adam")
+    assert "trainer.optimizer: must be a section, not 'adam'" in message
+
+
 def test_a_key_in_the_wrong_section_finds_its_own():
     assert "did you mean trainer.gamma?" in failure("model.gamma=0.9")
 

@@ -17,7 +17,7 @@ from trainer.train import as_sequences, episode_metrics, schedule
 
 LEARN = ("trainer.total_timesteps=4096", "trainer.batch_size=512", "trainer.learning_rate=0.02")
 
-REMEMBER = ("env.difficulty=0", "model.recurrence=gru", "model.num_layers=1")
+REMEMBER = ("env.difficulty=0", "model.num_layers=1", "trainer.total_timesteps=20000")
 
 
 @pytest.fixture
@@ -73,7 +73,9 @@ def test_the_same_seed_gives_the_same_run_and_another_gives_another(train):
         ("tests.trainer.countdown:Pair", 2.0, ()),
         ("tests.trainer.countdown:Spot", 1.0, ()),
         ("tests.trainer.countdown:Steer", 0.0, ("trainer.total_timesteps=8192",)),
-        ("recall", 1.0, (*REMEMBER, "trainer.total_timesteps=20000")),
+        ("tests.trainer.countdown:Pair", 2.0, ("trainer.precision=bfloat16",)),
+        ("recall", 1.0, (*REMEMBER, "model.recurrence=gru")),
+        pytest.param("recall", 1.0, (*REMEMBER, "model.recurrence=lstm"), marks=pytest.mark.slow),
     ],
 )
 def test_every_kind_of_action_and_observation_learns(train, name, best, extra):
