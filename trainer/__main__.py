@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if count > 1:
                 own = sys.argv[1:] if arguments is None else arguments
                 return run_processes(count, own, stop=stop)
-            return run(config, started=started, stop=stop)
+            return run(config.as_run(), started=started, stop=stop)
     except TrainerError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code

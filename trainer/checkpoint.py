@@ -17,7 +17,7 @@ from trainer.errors import ConfigError
 from trainer.output import write_atomically, writing
 
 # What may differ between the run that wrote a checkpoint and the one that goes on from it.
-FREE = ("run", "num_processes", "trainer.total_timesteps")
+FREE = ("run", "num_processes", "smoke", "trainer.total_timesteps")
 FREE_SECTIONS = ("evaluation.", "checkpoint.")
 
 

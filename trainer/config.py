@@ -3,8 +3,10 @@
 The sentences are the documentation: `python -m trainer --help` prints them.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+
+SMOKE_STEPS, SMOKE_EPISODES = 2048, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +201,24 @@ class Config:
     vectorization: Literal["serial", "multiprocessing"] = option(
         "serial", "multiprocessing: num_workers processes step environments that are not ours."
     )
+    smoke: bool = option(
+        False,
+        f"Only shows that it runs: at most {SMOKE_STEPS} steps, in whole batches, and"
+        f" {SMOKE_EPISODES} episodes of the final score, whatever else is asked for.",
+    )
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     env: EnvConfig = field(default_factory=EnvConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+
+    def as_run(self) -> "Config":
+        """The config of what is really done: shorter where only smoke is asked for."""
+        if not self.smoke:
+            return self
+        steps, episodes = self.trainer.total_timesteps, self.evaluation.num_episodes
+        return replace(
+            self,
+            trainer=replace(self.trainer, total_timesteps=min(steps, SMOKE_STEPS)),
+            evaluation=replace(self.evaluation, num_episodes=min(episodes, SMOKE_EPISODES)),
+        )

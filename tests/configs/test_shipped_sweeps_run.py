@@ -1,4 +1,4 @@
-"""Every shipped sweep runs on this machine: one short trial of the shipped trainer each."""
+"""Every shipped sweep runs on this machine as it is, with the hardware file that makes it short."""
 
 import json
 import os
@@ -11,7 +11,6 @@ import pytest
 from launcher.config import load
 from launcher.sweepfile.catalogue import shipped_names
 
-SHORT = ("trainer.total_timesteps=2048", "evaluation.num_episodes=4", "hardware=github")
 SWEEPS = [name for name in shipped_names("sweep") if load(name).sweep.tuned]
 
 
@@ -22,7 +21,7 @@ def test_a_shipped_sweep_runs_its_first_trial(name: str, tmp_path: Path) -> None
     command = [sys.executable, "-m", "launcher", "launch", name, "--cloud", "local"]
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB_", "PROTEIN_"))}
     done = subprocess.run(
-        [*command, "--trials", "1", *SHORT],
+        [*command, "--trials", "1", "hardware=github"],
         cwd=tmp_path,
         env={**clean, "WANDB_MODE": "offline"},
         capture_output=True,

@@ -132,6 +132,11 @@ def worst_return(policy, evaluation):
     return {"worst_return": evaluation.returns.min()}
 
 
+def episodes(policy, evaluation):
+    """Custom metrics: how many episodes were played."""
+    return {"episodes": len(evaluation.returns)}
+
+
 def once_allowed(policy, evaluation):
     """Custom metrics: none, and no end before the file that $ALLOWED names is there."""
     eventually(Path(os.environ["ALLOWED"]).exists, seconds=500.0)

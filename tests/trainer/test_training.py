@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.trainer.countdown import Brittle
-from tests.trainer.training import is_number, metrics, result, run_in
+from tests.trainer.training import config, is_number, metrics, result, run_in
 from trainer.advantage import gae
 from trainer.checkpoint import Checkpoints
 from trainer.output import read_cost
@@ -118,6 +118,22 @@ def test_a_loss_that_is_no_number_ends_the_run_as_diverged(train, capsys):
     assert code == 3
     assert result(folder)["status"] == "diverged"
     assert "not a number" in capsys.readouterr().err
+
+
+def test_smoke_is_short_whatever_is_asked_for_and_the_whole_run_goes_on_from_it(train):
+    asked = ("trainer.total_timesteps=4096", "trainer.batch_size=1024", "evaluation.num_episodes=9")
+    measure = "evaluation.metrics=tests.trainer.countdown:episodes"
+    for smoke, steps, episodes in (("true", 2048, 4), ("false", 4096, 9)):
+        code, folder = train(*asked, measure, f"smoke={smoke}")
+        assert code == 0
+        values = result(folder)["metrics"]
+        assert (values["steps"], values["episodes"]) == (steps, episodes)
+    assert [line["step"] for line in metrics(folder)] == [1024, 2048, 3072, 4096]
+
+
+def test_smoke_makes_nothing_longer():
+    little = config("smoke=true", "trainer.total_timesteps=64", "evaluation.num_episodes=1")
+    assert little.as_run() == little
 
 
 def test_a_policy_that_moved_too_far_ends_the_update(train):
