@@ -20,7 +20,7 @@ from torch import Tensor
 from trainer.envs.base import Share
 from trainer.errors import ConfigError, InterruptedRunError, LostRanksError, TrainerError
 
-TIMEOUT_SECONDS = 60  # a rank that says nothing for so long is dead
+TIMEOUT_SECONDS = 50  # a rank that says nothing for so long is dead: all end within a minute
 JOIN_SECONDS = 600  # machines of one job may start minutes apart
 LOOK_SECONDS = 0.1  # how often a rank that waits for the others looks for a signal
 LISTENING = "TRAINER_LISTENING_SOCKET"  # of rank 0: the socket at which `processes` had it meet
