@@ -6,10 +6,11 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from trainer import parse
-from trainer.errors import TrainerError
+from trainer.errors import ConfigError, TrainerError
 from trainer.signals import StopRequest
 
 
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.check:
             print(f"{file}: is valid")  # noqa: T201
             return 0
+        check_installed("torch", "gymnasium")
         with StopRequest() as stop:
             from trainer.processes import count_processes, run_processes
             from trainer.run import run
@@ -38,6 +40,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("error: ended by Ctrl-C, without a checkpoint", file=sys.stderr)  # noqa: T201
         return 128 + signal.SIGINT
+
+
+def check_installed(*packages: str) -> None:
+    """Raises ConfigError where one of them is missing: the launcher does without them."""
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"the trainer needs {' and '.join(missing)}, not installed for {sys.executable}",
+            hint="pip install 'protein-sky[trainer]'",
+        )
 
 
 def parser() -> argparse.ArgumentParser:

@@ -103,6 +103,17 @@ def test_a_missing_gpu_is_told_at_once_with_the_file_to_use(tmp_path):
     assert "+hardware=macbook" in said
 
 
+@pytest.mark.parametrize("package", ["torch", "gymnasium"])
+def test_a_package_without_which_nothing_trains_is_named_with_its_extra(
+    package, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, package, None)
+    assert main(["seed=1"]) == 2
+    said = capsys.readouterr().err
+    assert f"the trainer needs {package}, not installed" in said
+    assert "pip install 'protein-sky[trainer]'" in said
+
+
 @pytest.mark.parametrize(
     ("mistake", "said"),
     [
