@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.optimizer.bbob import bbob
+from benchmarks.optimizer.classic import classic, paths
 from benchmarks.optimizer.guard import ratio_to_random
 from benchmarks.optimizer.live import live
 from benchmarks.optimizer.peers import PEERS
@@ -19,7 +20,8 @@ from benchmarks.optimizer.table import TRIALS, table
 from benchmarks.optimizer.tabular import tabular
 from benchmarks.optimizer.warm import warm
 
-EVERY = FAMILIES | {"bbob": bbob, "tabular": tabular, "live": live}
+HELD_OUT = {"bbob": bbob, "classic": classic, "paths": paths, "tabular": tabular, "live": live}
+EVERY = FAMILIES | HELD_OUT
 
 
 def main() -> None:

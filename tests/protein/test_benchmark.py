@@ -7,10 +7,24 @@ import pytest
 
 pytest.importorskip("benchmarks.optimizer", reason="not in an installed package")
 
+from benchmarks.optimizer.classic import classic, paths
 from benchmarks.optimizer.live import live
 from benchmarks.optimizer.table import table
 from benchmarks.optimizer.tabular import Table
 
+MINIMISERS = {  # as Surjanovic and Bingham's library of test functions gives them
+    "branin2": [math.pi, 2.275],
+    "goldstein2": [0.0, -1.0],
+    "camel2": [0.089842, -0.712656],
+    "hartmann3": [0.114614, 0.555649, 0.852547],
+    "shekel4": [4.000747, 4.000593, 3.999663, 3.999510],
+    "michalewicz5": [2.202906, 1.570796, 1.284992, 1.923058, 1.720470],
+    "tang6": [-2.903534] * 6,
+    "dixon6": [2.0 ** -(1 - 2.0 ** (1 - i)) for i in range(1, 7)],
+    "rosen10": [1.0] * 10,
+    "cosine8": [0.0] * 8,
+    "trid10": [i * (11.0 - i) for i in range(1, 11)],
+}
 REFUSED = {
     "model": "linear",
     "C": 1.0,
@@ -20,6 +34,19 @@ REFUSED = {
     "loss": "hinge",
     "dual": True,
 }
+
+
+def test_known_functions_are_best_where_the_literature_says() -> None:
+    for problem in classic(0):
+        params = dict(zip(problem.space, MINIMISERS[problem.name], strict=True))
+        assert problem.truth(params) == pytest.approx(problem.best, abs=1e-4)
+
+
+def test_the_best_of_a_path_is_better_than_what_is_drawn() -> None:
+    problem = next(paths(3))
+    rng = np.random.default_rng(1)
+    truths = [problem.truth(dict.fromkeys(problem.space, rng.random())) for _ in range(200)]
+    assert problem.typical < max(truths) <= problem.best
 
 
 def test_a_combination_that_scikit_learn_refuses_fails_at_its_cost() -> None:
