@@ -118,14 +118,14 @@ class Writer:
 
     def _show(self, step: int, metrics: dict[str, float]) -> None:
         left = max(0, self.total - step) / metrics["steps_per_second"]
-        score = metrics.get("episode/return", float("nan"))
+        score = f"{metrics['episode/return']:.2f}" if metrics["episode/count"] else "–"
         tasks = "".join(
             f"  {name.removeprefix('episode/return/')} {value:.2f}"
             for name, value in metrics.items()
             if name.startswith("episode/return/")
         )
         line = (
-            f"{step:>13,} of {self.total:,} steps  return {score:.2f}{tasks}"
+            f"{step:>13,} of {self.total:,} steps  return {score}{tasks}"
             f"  {metrics['steps_per_second']:,.0f} steps/s  {left:,.0f} s left"
         )
         print(line, file=sys.stderr, flush=True)  # noqa: T201

@@ -59,6 +59,14 @@ def test_every_line_tells_what_the_documentation_promises(train, capsys):
     assert not any("episode/return/cartpole" in line for line in lines)  # there is one task only
 
 
+def test_where_no_episode_ended_the_progress_shows_none(train, capsys):
+    endless = ("env.kwargs.length=1000", "env.kwargs.limit=300")
+    _, folder = train("env.name=tests.trainer.countdown:Countdown", *endless)
+    assert [line["episode/count"] for line in metrics(folder)] == [0, 0, 0, 0]
+    assert not any("episode/return" in line for line in metrics(folder))
+    assert "256 of 256 steps  return –  " in capsys.readouterr().err
+
+
 def test_the_same_seed_gives_the_same_run_and_another_gives_another(train):
     scores = [
         result(train(*LEARN, f"seed={seed}", folder=f"{i}")[1])["metrics"]["losses/value_loss"]
