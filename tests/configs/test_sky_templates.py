@@ -158,6 +158,19 @@ def test_nodes_that_cannot_talk_are_the_machines_fault(machine: Machine) -> None
     assert machine.run("multi_node_nccl", PREFLIGHT_CODE="1", NCCL_PREFLIGHT="0", **two) == 0
 
 
+def test_the_test_of_the_nodes_leaves_others_alone_on_the_same_machine(
+    machine: Machine, tmp_path: Path
+) -> None:
+    shared = tmp_path / "tmp"
+    shared.mkdir()
+    settings = {"SKYPILOT_NUM_NODES": "2", "PREFLIGHT_CODE": "1", "TMPDIR": str(shared)}
+    machine.run("multi_node_nccl", **settings)
+    first = machine.arguments[-1]
+    machine.run("multi_node_nccl", **settings)
+    assert machine.arguments[-1] != first
+    assert list(shared.iterdir()) == []
+
+
 def test_the_test_of_the_nodes_adds_up(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     found = re.search(r"<<'PREFLIGHT'\n(.*?)\nPREFLIGHT\n", task("multi_node_nccl")["run"], re.S)
