@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, assert_never
 
 from launcher.errors import ExecutorError
+from launcher.executors.skypilot import team
 from launcher.executors.skypilot.calls import (
     JOB_VARIABLE,
     Answer,
@@ -359,7 +360,7 @@ def _sdk(what: str, *, is_quiet: bool = True) -> Iterator[Any]:
 
             yield sky
     except Exception as error:  # the SDK's errors have no common base
-        words = f"{type(error).__name__}: {error}"[:MAX_DETAIL_CHARACTERS]
+        words = team.without_password(f"{type(error).__name__}: {error}")[:MAX_DETAIL_CHARACTERS]
         raise ExecutorError(
             f"SkyPilot cannot be {what}: {words}", hint="look at it: sky api info; sky check"
         ) from error

@@ -9,7 +9,10 @@ Nothing is fetched from the internet but Debian packages. Where SkyPilot would f
 its own wheels, a catalogue of accelerators, an answer of 8.8.8.8), patches and `files/` stand in.
 """
 
+import base64
+import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -20,15 +23,17 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from tests.launcher.waiting import eventually
 
 FILES = Path(__file__).parent / "files"
-PACKAGES = ("munge", "slurmctld", "slurmd", "slurm-client", "openssh-server", "rsync")
+PACKAGES = ("munge", "slurmctld", "slurmd", "slurm-client", "openssh-server", "openssl", "rsync")
 NODES = ("sn1", "sn2")
+TEAM_HOST = "127.0.0.21"
+"""Not one of the addresses at which SkyPilot's clients know a server of their own machine."""
 ACCOUNT, UID = "researcher", 64_321
 NOT_INHERITED = ("SKYPILOT_", "PYTHONDONTWRITEBYTECODE", "WANDB_", "PROTEIN_", "SLURM_")
 
@@ -98,7 +103,8 @@ class Slurm:
     root: Path
     process: "subprocess.Popen[bytes]"
     env: Mapping[str, str]
-    api_url: str
+    api_port: int
+    password: str
 
     @property
     def home(self) -> Path:
@@ -163,6 +169,33 @@ class Slurm:
         self._inside("api_server.sh", "up")
         self._until_server_answers()
 
+    def member(self) -> "Slurm":
+        """The site for one of a team: all that he has is the server's address and a token."""
+        home = Path(tempfile.mkdtemp(prefix="member-", dir=self.root / "home"))
+        env = {
+            **_without(self.env, "SKYPILOT_API_SERVER", "SKYPILOT_DISABLE_LOCAL"),
+            "HOME": str(home),
+            "SKYPILOT_API_SERVER_ENDPOINT": f"http://{TEAM_HOST}:{self.api_port}",
+            "SKYPILOT_SERVICE_ACCOUNT_TOKEN": self._new_token(home.name),
+        }
+        return replace(self, env=env)
+
+    def _new_token(self, name: str) -> str:
+        """What the server's administrator gives to somebody, who then is this to the server."""
+        login = base64.b64encode(f"admin:{self.password}".encode()).decode()
+        headers = {
+            "Authorization": f"Basic {login}",
+            "Content-Type": "application/json",
+            "X-Forwarded-For": TEAM_HOST,  # whoever comes from loopback would be nobody
+        }
+        asked = urllib.request.Request(
+            f"http://127.0.0.1:{self.api_port}/users/service-account-tokens",
+            data=json.dumps({"token_name": name}).encode(),
+            headers=headers,
+        )
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            return str(json.load(answer)["token"])
+
     def logs(self) -> str:
         """The last lines of all logs."""
         paths = sorted((self.root / "log").iterdir())
@@ -199,7 +232,8 @@ class Slurm:
         def healthy() -> bool:
             assert self.process.poll() is None, f"the site has ended:\n{self.logs()}"
             try:
-                with urllib.request.urlopen(f"{self.api_url}/api/health", timeout=10) as answer:
+                url = f"http://127.0.0.1:{self.api_port}/api/health"
+                with urllib.request.urlopen(url, timeout=10) as answer:
                     return bool(answer.status == 200)
             except (urllib.error.URLError, OSError):
                 return False
@@ -218,14 +252,15 @@ def slurm_site(patches: Patches = QUICK_PATCHES) -> Iterator[Slurm]:
     folder = undertaker(root)
     process: subprocess.Popen[bytes] | None = None
     try:
-        api_port = _lay_out(root, patches)
+        password = secrets.token_urlsafe()
+        api_port = _lay_out(root, patches, password)
         env = _environment(root, api_port)
         command = ["setpriv", "--pdeathsig", "KILL", *UNSHARE, str(root / "etc" / "site.sh")]
         with (root / "log" / "site.log").open("wb") as log:
             process = subprocess.Popen(
                 command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        slurm = Slurm(root, process, env, f"http://127.0.0.1:{api_port}")
+        slurm = Slurm(root, process, env, api_port, password)
         slurm._until_nodes_are_up()
         slurm._until_server_answers()
         yield slurm
@@ -278,7 +313,7 @@ def _install_packages() -> None:
         subprocess.run(install, env=env, check=True, stdout=subprocess.DEVNULL)
 
 
-def _lay_out(root: Path, patches: Patches) -> int:
+def _lay_out(root: Path, patches: Patches, password: str) -> int:
     """Write all that the site reads; the port of the API server."""
     root.chmod(0o755)
     for folder in (
@@ -305,6 +340,7 @@ def _lay_out(root: Path, patches: Patches) -> int:
         "VENV": sys.prefix,
         "PYTHON_HOME": sys.base_prefix,
         "SITE_PACKAGES": sysconfig.get_path("purelib"),
+        "PASSWORD_HASH": _hashed(password),
     }
     _patch_skypilot(root / "sky", patches, known)
     for file in FILES.iterdir():
@@ -338,6 +374,13 @@ def _patch_skypilot(copy: Path, patches: Patches, known: Mapping[str, str]) -> N
     changed = sorted({str(copy / name) for name, _, _ in patches})
     compiled = [sys.executable, "-m", "compileall", "-q", *changed]
     subprocess.run(compiled, check=True, env=_without(os.environ, "PYTHON"))
+
+
+def _hashed(password: str) -> str:
+    """The form in which SkyPilot's server takes it."""
+    command = ["openssl", "passwd", "-5", "-stdin"]
+    done = subprocess.run(command, input=password, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def _environment(root: Path, api_port: int) -> dict[str, str]:

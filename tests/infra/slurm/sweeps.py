@@ -31,6 +31,21 @@ class Start:
     allocation: int
 
 
+JOBS = """
+import sky.jobs
+fields = ["job_id", "job_name", "status", "root_job_id"]
+records = sky.get(sky.jobs.queue_v2(refresh=False, all_users=True, fields=fields))[0]
+live = [record for record in records if not record.status.is_terminal()]
+print(json.dumps([[r.job_name, r.job_id, r.root_job_id] for r in live]))
+"""
+
+
+def managed_jobs(slurm: Slurm) -> dict[str, tuple[int, int | None]]:
+    """The managed jobs that are not over: each one's number, and its group's."""
+    said = slurm.sdk(JOBS).splitlines()[-1]
+    return {name: (number, root) for name, number, root in json.loads(said)}
+
+
 @dataclass
 class SlurmSweep:
     """One sweep: its file, its coordinator's process, and the evidence that its trials leave."""

@@ -1,6 +1,5 @@
 """The other ways to place a trial: on a cluster of its own, as a managed job, and in a pool."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,7 +7,7 @@ import pytest
 import yaml
 
 from tests.infra.slurm.site import NODES, Slurm
-from tests.infra.slurm.sweeps import SOON, SlurmSweep
+from tests.infra.slurm.sweeps import SOON, SlurmSweep, managed_jobs
 from tests.launcher.waiting import eventually
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(3600)]
@@ -65,20 +64,6 @@ def test_trials_take_turns_on_the_workers_of_a_pool_that_goes_with_the_sweep(
     eventually(lambda: not sweep.allocations(), seconds=SOON)
 
 
-JOBS = """
-fields = ["job_id", "job_name", "status", "root_job_id"]
-records = sky.get(sky.jobs.queue_v2(refresh=False, all_users=True, fields=fields))[0]
-live = [record for record in records if not record.status.is_terminal()]
-print(json.dumps([[r.job_name, r.job_id, r.root_job_id] for r in live]))
-"""
-
-
-def jobs(slurm: Slurm) -> dict[str, tuple[int, int | None]]:
-    """The managed jobs that are not over: each one's number, and its group's."""
-    said = slurm.sdk("import sky.jobs" + JOBS).splitlines()[-1]
-    return {name: (number, root) for name, number, root in json.loads(said)}
-
-
 def test_trials_of_a_coordinator_in_a_job_group_are_its_members_and_go_with_it(
     slurm: Slurm, new_sweep: Callable[[str], SlurmSweep]
 ) -> None:
@@ -100,7 +85,7 @@ def test_trials_of_a_coordinator_in_a_job_group_are_its_members_and_go_with_it(
     sweep.slurm = replace(slurm, env={**slurm.env, **variables})
     sweep.launch()
     eventually(lambda: len(sweep.starts()) == 2, seconds=SOON)
-    there = jobs(slurm)
+    there = managed_jobs(slurm)
     members = {name: number for name, (number, _) in there.items() if "grouped" in name}
     assert [there[name][1] for name in members] == [there["group"][0]] * 2
     slurm.run("sky", "jobs", "cancel", "--yes", str(members[min(members)]))
@@ -108,4 +93,4 @@ def test_trials_of_a_coordinator_in_a_job_group_are_its_members_and_go_with_it(
     assert sweep.starts()[2:] == [again]
     sweep.kill()
     slurm.run("sky", "jobs", "cancel", "--yes", "--name", "group")
-    eventually(lambda: not jobs(slurm) and not slurm.squeue(), seconds=SOON)
+    eventually(lambda: not managed_jobs(slurm) and not slurm.squeue(), seconds=SOON)
