@@ -2,7 +2,8 @@
 
 `import sky` takes seconds and happens at the first call. Everything the SDK prints is kept off our
 terminal. Requests run in SkyPilot's API server: a local one, which the SDK starts, or the team's
-(`SKYPILOT_API_SERVER_ENDPOINT`).
+(`SKYPILOT_API_SERVER_ENDPOINT`). There what is a sweep's is known by its name, whoever launched it:
+another of the team may go on with it, and must see all that runs.
 """
 
 import contextlib
@@ -197,14 +198,15 @@ def _send(sky: Any, call: Call) -> object:
         case DownPool():
             return sky.jobs.pool_down(call.name)
         case ListJobs():
-            return sky.queue(call.cluster)
+            return sky.queue(call.cluster, all_users=True)
         case ListManaged():
+            fields = list(_MANAGED_FIELDS)
             return sky.jobs.queue_v2(
-                refresh=False, fields=list(_MANAGED_FIELDS), name_match=call.prefix
+                refresh=False, all_users=True, fields=fields, name_match=call.prefix
             )
         case ListClusters():
             mode = sky.StatusRefreshMode.FORCE if call.is_fresh else sky.StatusRefreshMode.NONE
-            return sky.status([call.prefix + "*"], refresh=mode)
+            return sky.status([call.prefix + "*"], refresh=mode, all_users=True)
         case CancelJobs():
             return sky.cancel(call.cluster, job_ids=list(call.job_ids))
         case CancelManaged():

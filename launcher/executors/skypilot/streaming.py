@@ -74,7 +74,9 @@ def _cluster_of(entry: Entry) -> str:
         import sky.jobs
 
         fields = ["job_id", "current_cluster_name"]
-        asked = sky.jobs.queue_v2(refresh=False, job_ids=[entry.job_id], fields=fields)
+        asked = sky.jobs.queue_v2(
+            refresh=False, all_users=True, job_ids=[entry.job_id], fields=fields
+        )
         records = sky.get(asked)[0]
         if records and records[0].get("current_cluster_name"):
             return str(records[0]["current_cluster_name"])

@@ -40,6 +40,7 @@ def members_sweep(
 def test_a_sweep_outlives_its_coordinator_and_the_server_s_restart(
     slurm: Slurm, member: Slurm, members_sweep: Callable[[str], SlurmSweep]
 ) -> None:
+    """Another of the team goes on with it, and sees what runs though SkyPilot calls it not his."""
     sweep = members_sweep("team")
     sweep.write(cases=["waits", "plain"], parallel=1)
     assert "may use slurm/loopback" in sweep.command("doctor")
@@ -49,6 +50,7 @@ def test_a_sweep_outlives_its_coordinator_and_the_server_s_restart(
         eventually(lambda: "case waits" in sweep.followed(), seconds=SOON)
     sweep.kill()
     slurm.restart_api_server()
+    sweep.slurm = slurm.member()
     sweep.resume()
     sweep.release()
     assert sweep.wait() == 0, sweep.said()
