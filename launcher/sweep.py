@@ -10,6 +10,7 @@ import shutil
 import socket
 import string
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -326,7 +327,20 @@ def _check_trainer(config: SweepConfig) -> None:
                 f"the trials of this sweep run the trainer of protein-sky, which needs {package}",
                 hint=f"pip install 'protein-sky[{extra}]'",
             )
+    probe = _HAS_DEVICE.get(str(values.get("device")))
+    if probe and subprocess.run([sys.executable, "-c", probe], check=False).returncode == _LACKING:
+        raise UsageError(
+            f"the trials ask for device: {values['device']}, and this machine has none",
+            hint="add +hardware=macbook, mac_parallel or github, which set device: cpu",
+        )
 
+
+_LACKING = 3
+_HAS_DEVICE = {
+    "cuda": f"import sys, torch; sys.exit(0 if torch.cuda.is_available() else {_LACKING})",
+    "mps": f"import sys, torch; sys.exit(0 if torch.mps.is_available() else {_LACKING})",
+}
+"""Programs that ask torch, which is too heavy to be imported here."""
 
 _TRAINER_NEEDS = (
     ("", "torch", "trainer"),

@@ -63,3 +63,16 @@ def test_what_the_trainer_lacks_is_told_before_anything_starts(
     with pytest.raises(UsageError, match=f"needs {package}") as caught:
         sweep.check_can_start(load(name))
     assert f"protein-sky[{extra}]" in caught.value.hint
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+@pytest.mark.usefixtures("nobody")
+def test_a_device_that_is_not_there_is_told_before_anything_starts(device: str) -> None:
+    """Torch itself is asked, in a process of its own."""
+    torch = pytest.importorskip("torch")
+    if getattr(torch, device).is_available():
+        pytest.skip("this machine has one")
+    config = load("protein_simple", overrides=[f"device={device}"])
+    with pytest.raises(UsageError, match=f"device: {device}, and this machine") as caught:
+        sweep.check_can_start(config)
+    assert "hardware=macbook" in caught.value.hint
