@@ -81,9 +81,9 @@ def test_the_shipped_trainer_comes_along_to_managed_jobs(
     """A wheel of it goes to the server, and from there to the machines."""
     sweep = members_sweep("wheel")
     sweep.folder.mkdir()
-    length = "trainer.total_timesteps=20000"
+    length = ("--trials", "2", "trainer.total_timesteps=20000")
     where = ("--infra", "slurm/loopback", "--set", "execution.mode=managed_jobs")
-    sweep.command("launch", "demo_sweep", "--name", "wheel", "--trials", "2", length, *where, "-y")
+    sweep.command("launch", "demo_sweep", "--name", "wheel", *length, *where, "--yes")
     trials = sweep.status()["trials"]
     assert [trial["state"] for trial in trials] == ["succeeded"] * 2
     eventually(lambda: not sweep.allocations(), seconds=SOON)
