@@ -30,6 +30,23 @@ def test_two_nodes_are_one_trial_on_a_cluster_of_its_own(
     eventually(lambda: not sweep.allocations(), seconds=SOON)
 
 
+def test_the_template_for_many_gpus_tries_its_nodes_and_trains_on_them(
+    slurm: Slurm, new_sweep: Callable[[str], SlurmSweep]
+) -> None:
+    """Over gloo, as the nodes have no GPUs."""
+    sweep = new_sweep("nodes")
+    sweep.folder.mkdir()
+    where = ("task=multi_node_nccl", "execution.infra=slurm/loopback")
+    how = ("execution.mode=cluster_per_trial", "task.resources.cpus=2")
+    without = ("task.resources.accelerators=null", "task.resources.network_tier=null")
+    settings = [word for setting in (*where, *how, *without) for word in ("--set", setting)]
+    length = ("--trials", "1", "trainer.total_timesteps=20000")
+    sweep.command("launch", "demo_sweep", "--name", "nodes", *length, *settings, "--yes")
+    (trial,) = sweep.status()["trials"]
+    assert (trial["state"], len(trial["attempts"])) == ("succeeded", 1)
+    eventually(lambda: not sweep.allocations(), seconds=SOON)
+
+
 def test_a_managed_job_is_recovered_by_skypilot_from_its_checkpoint(
     slurm: Slurm, new_sweep: Callable[[str], SlurmSweep]
 ) -> None:
