@@ -23,7 +23,7 @@ from protein.surrogates import LogCost, Surrogates
 Array = NDArray[np.float64]
 Weight = Callable[[Float[Array, "m d"]], Float[Array, " m"]]
 
-PATIENCE = 5.0
+PATIENCE = 1.25
 BELIEF = 10.0
 _EXPECTED_WITHIN = AUTO_SCALE / 2  # of the range: what `scale: auto` says
 _BEYOND_BUDGET = -1e12  # below any logarithm of a probability or an improvement
