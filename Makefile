@@ -41,7 +41,7 @@ test: $(VENV)/.dev  ## install with the test tools, then run the default test su
 test-slow: $(VENV)/.dev  ## what takes longer: crash storms, the browser (needs Chromium)
 	$(BIN)/python -m pytest -n auto -m 'slow or storm or browser'
 
-INFRA ?= tests/infra
+INFRA ?= tests
 
 test-infra: $(VENV)/.infra  ## SkyPilot on a real Slurm and a local EC2 (root on Debian 12); INFRA=FILES
 	$(BIN)/python -m pytest -p no:xdist -m infra --durations=0 --durations-min=1 $(INFRA)
