@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any, BinaryIO
 
 import yaml
 
+from launcher.sweepfile.catalogue import shipped_tasks
 from tests.infra.slurm.site import Slurm
 from tests.launcher.waiting import eventually
 
@@ -44,6 +46,12 @@ def managed_jobs(slurm: Slurm) -> dict[str, tuple[int, int | None]]:
     """The managed jobs that are not over: each one's number, and its group's."""
     said = slurm.sdk(JOBS).splitlines()[-1]
     return {name: (number, root) for name, number, root in json.loads(said)}
+
+
+def sweep_job() -> dict[str, Any]:
+    """`sky/sweep_job.yaml` but for its setup: its environment is the tests', from no registry."""
+    job: dict[str, Any] = yaml.safe_load((shipped_tasks() / "sweep_job.yaml").read_text())
+    return {**job, "setup": f"ln -sfn {sys.prefix} ~/protein-venv"}
 
 
 @dataclass

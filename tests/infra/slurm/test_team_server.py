@@ -1,6 +1,5 @@
 """Sweeps of one who has the address of a team's SkyPilot server and a token, and nothing else."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +8,8 @@ import pytest
 import yaml
 
 from launcher.executors.skypilot.team import TOKEN
-from launcher.sweepfile.catalogue import shipped_tasks
 from tests.infra.slurm.site import Slurm
-from tests.infra.slurm.sweeps import LONG, SOON, SlurmSweep, managed_jobs
+from tests.infra.slurm.sweeps import LONG, SOON, SlurmSweep, managed_jobs, sweep_job
 from tests.launcher.waiting import eventually
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(3600)]
@@ -92,15 +90,12 @@ def test_the_shipped_trainer_comes_along_to_managed_jobs(
 def test_a_sweep_job_in_a_job_group_goes_on_elsewhere_with_its_members(
     slurm: Slurm, member: Slurm, members_sweep: Callable[[str], SlurmSweep]
 ) -> None:
-    """`sky/sweep_job.yaml` but for its setup: its environment is the tests', from no registry."""
     sweep = members_sweep("grouped")
     sweep.write(
         cases=["waits-1", "waits-2", "plain"], parallel=2, execution={"mode": "managed_jobs"}
     )
-    job = yaml.safe_load((shipped_tasks() / "sweep_job.yaml").read_text())
-    job["setup"] = f"ln -sfn {sys.prefix} ~/protein-venv"
     header = {"name": "group", "execution": "parallel", "inter_connection": False}
-    (sweep.folder / "group.yaml").write_text(yaml.safe_dump_all([header, job]))
+    (sweep.folder / "group.yaml").write_text(yaml.safe_dump_all([header, sweep_job()]))
     state = sweep.evidence / "state"
     settings = ("SWEEP_CONFIG=grouped.yaml", "SWEEP_FLAGS=--cloud slurm", f"STATE_DIR={state}")
     launch = ["sky", "jobs", "launch", "--yes", "--detach-run", "group.yaml"]
