@@ -101,10 +101,10 @@ class SlurmSweep:
         (self.folder / f"{self.name}.yaml").write_text(yaml.safe_dump({**document, **changes}))
 
     def launch(self) -> None:
-        self._coordinate("launch", f"{self.name}.yaml", "--cloud", "slurm", "--yes")
+        self.coordinate("launch", f"{self.name}.yaml", "--cloud", "slurm", "--yes")
 
     def resume(self) -> None:
-        self._coordinate("resume", self.name, "--yes")
+        self.coordinate("resume", self.name, "--yes")
 
     def kill(self) -> None:
         """SIGKILL to the coordinator, and to nothing else."""
@@ -204,7 +204,8 @@ class SlurmSweep:
         for number in self.allocations():
             self.slurm.scancel(number)
 
-    def _coordinate(self, *args: str) -> None:
+    def coordinate(self, *args: str) -> None:
+        """Start a coordinator with a command of protein-sky; its output stands in `said`."""
         with (self.folder / "coordinator.log").open("ab") as log:
             log.write(f"--- {' '.join(args)}\n".encode())
             log.flush()

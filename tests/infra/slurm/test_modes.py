@@ -1,8 +1,12 @@
 """The other ways to place a trial: on a cluster of its own, as a managed job, and in a pool."""
 
+import contextlib
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 
+import psutil
 import pytest
 import yaml
 
@@ -30,21 +34,58 @@ def test_two_nodes_are_one_trial_on_a_cluster_of_its_own(
     eventually(lambda: not sweep.allocations(), seconds=SOON)
 
 
+def on_two_nodes(name: str, *settings: str, steps: int) -> list[str]:
+    """The launch of one trial of the shipped trainer, by the template for many GPUs."""
+    where = ("task=multi_node_nccl", "execution.infra=slurm/loopback")
+    how = ("execution.mode=cluster_per_trial", "task.resources.cpus=2")
+    without = ("task.resources.accelerators=null", "task.resources.network_tier=null")
+    flags = [f"--set={setting}" for setting in (*where, *how, *without, *settings)]
+    length = ["--trials", "1", f"trainer.total_timesteps={steps}"]
+    return ["launch", "demo_sweep", "--name", name, *length, *flags, "--yes"]
+
+
 def test_the_template_for_many_gpus_tries_its_nodes_and_trains_on_them(
     slurm: Slurm, new_sweep: Callable[[str], SlurmSweep]
 ) -> None:
     """Over gloo, as the nodes have no GPUs."""
     sweep = new_sweep("nodes")
     sweep.folder.mkdir()
-    where = ("task=multi_node_nccl", "execution.infra=slurm/loopback")
-    how = ("execution.mode=cluster_per_trial", "task.resources.cpus=2")
-    without = ("task.resources.accelerators=null", "task.resources.network_tier=null")
-    settings = [word for setting in (*where, *how, *without) for word in ("--set", setting)]
-    length = ("--trials", "1", "trainer.total_timesteps=20000")
-    sweep.command("launch", "demo_sweep", "--name", "nodes", *length, *settings, "--yes")
+    sweep.command(*on_two_nodes("nodes", steps=20_000))
     (trial,) = sweep.status()["trials"]
     assert (trial["state"], len(trial["attempts"])) == ("succeeded", 1)
     eventually(lambda: not sweep.allocations(), seconds=SOON)
+
+
+def test_a_rank_that_dies_ends_the_attempt_on_both_nodes_and_another_begins(
+    slurm: Slurm, new_sweep: Callable[[str], SlurmSweep]
+) -> None:
+    """No parameter is at fault: the trial goes on from its checkpoint."""
+    sweep = new_sweep("bereft")
+    for folder in (sweep.folder, sweep.evidence):
+        folder.mkdir()
+    sweep.evidence.chmod(0o777)
+    kept = (f"execution.storage={sweep.evidence}", "execution.retry_delay_seconds=1")
+    sweep.coordinate(*on_two_nodes(sweep.name, *kept, steps=200_000_000))
+    eventually(lambda: list(sweep.evidence.glob("*/checkpoints/*")), seconds=SOON)
+    first = ranks(sweep)
+    assert sorted(first) == ["0", "1"]
+    os.kill(first["1"], signal.SIGKILL)
+    eventually(lambda: first["0"] not in ranks(sweep).values(), seconds=SOON)
+    eventually(lambda: len(sweep.status()["trials"][0]["attempts"]) == 2, seconds=SOON)
+    lost, _ = sweep.status()["trials"][0]["attempts"]
+    assert lost["failure"] == "preempted"
+
+
+def ranks(sweep: SlurmSweep) -> dict[str, int]:
+    """The trainer's processes of a sweep, by their node."""
+    found = {}
+    for process in psutil.process_iter(["cmdline"]):
+        with contextlib.suppress(psutil.Error):
+            if (process.info["cmdline"] or [])[1:3] == ["-m", "trainer"]:
+                environ = process.environ()
+                if str(sweep.evidence) in environ.get("PROTEIN_CHECKPOINT_DIR", ""):
+                    found[environ["NODE_INDEX"]] = process.pid
+    return found
 
 
 def test_a_managed_job_is_recovered_by_skypilot_from_its_checkpoint(
