@@ -1,4 +1,4 @@
-"""The command: `python -m benchmarks.optimizer run|table|speed|warm|guard`."""
+"""The command: `python -m benchmarks.optimizer run|table|figure|speed|warm|guard`."""
 
 import argparse
 import json
@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.optimizer.bbob import bbob
 from benchmarks.optimizer.classic import classic, paths
+from benchmarks.optimizer.figure import figure
 from benchmarks.optimizer.guard import ratio_to_random
 from benchmarks.optimizer.live import live
 from benchmarks.optimizer.peers import PEERS
@@ -36,17 +37,20 @@ def main() -> None:
     run.add_argument("--trials", type=int, default=max(TRIALS))
     run.add_argument("--workers", type=int, nargs="+", default=[1])
     show = commands.add_parser("table", help="print the table of a file")
-    show.add_argument("--peers", nargs="+", help="only these")
     show.add_argument("--by-problem", action="store_true", help="each problem, not each family")
-    show.add_argument("--trials", type=int, default=max(TRIALS), help="of sweeps of so many")
+    picture = commands.add_parser("figure", help="draw regret over trials and over cost")
+    picture.add_argument("picture", type=Path, help="the SVG file to write")
+    for command in (show, picture):
+        command.add_argument("--peers", nargs="+", help="only these")
+        command.add_argument("--trials", type=int, default=max(TRIALS), help="of sweeps of so many")
     commands.add_parser("speed", help="print the CPU time of suggestions")
     guard = commands.add_parser("guard", help="print regret as a share of random search's")
     guard.add_argument("--draws", type=int, default=1, help="of the optimizer's seed: the noise")
     commands.add_parser("warm", help="print what earlier sweeps are worth")
-    for command in (run, show):
+    for command in (run, show, picture):
         default = Path("benchmarks/results/sweeps.jsonl")
         command.add_argument(
-            "--file", type=Path, nargs="+" if command is show else None, default=default
+            "--file", type=Path, nargs=None if command is run else "+", default=default
         )
     arguments = parser.parse_args()
     if arguments.command == "run":
@@ -64,7 +68,10 @@ def main() -> None:
         lines = [line for file in files for line in _read(file)]
         peers = arguments.peers or sorted({line["peer"] for line in lines})
         chosen = [line for line in lines if line["peer"] in peers]
-        print(table(chosen, trials=arguments.trials, by_problem=arguments.by_problem))
+        if arguments.command == "figure":
+            figure(arguments.picture, chosen, trials=arguments.trials)
+        else:
+            print(table(chosen, trials=arguments.trials, by_problem=arguments.by_problem))
 
 
 def _read(file: Path) -> list[dict[str, Any]]:

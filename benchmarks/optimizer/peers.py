@@ -40,9 +40,14 @@ class Random:
 
 
 class Optuna:
-    """Optuna; failed trials are told as failed, which its samplers leave out."""
+    """Optuna; failed trials are told as failed, which its samplers leave out.
 
-    def __init__(self, space: Mapping[str, Any], seed: int, sampler: str) -> None:
+    `from_center` begins where Protein does, at the centre of the space.
+    """
+
+    def __init__(
+        self, space: Mapping[str, Any], seed: int, sampler: str, *, from_center: bool = False
+    ) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -57,6 +62,10 @@ class Optuna:
             "gp": lambda: optuna.samplers.GPSampler(seed=seed),
         }
         self.study = optuna.create_study(direction="maximize", sampler=samplers[sampler]())
+        if from_center:
+            center = self.space.from_unit(tuple(p.center for p in self.space.parameters))
+            told = [p for p in self.space.parameters if p.name in center]
+            self.study.enqueue_trial({p.name: _scaled(p, center[p.name]) for p in told})
 
     def ask(self) -> tuple[Any, Params]:
         trial = self.study.ask()
@@ -75,9 +84,10 @@ class Optuna:
             case Distribution.INT_UNIFORM:
                 return trial.suggest_int(p.name, int(p.min), int(p.max))
             case Distribution.UNIFORM_POW2:
-                return 2 ** trial.suggest_int(p.name, int(math.log2(p.min)), int(math.log2(p.max)))
+                return 2 ** trial.suggest_int(p.name, _scaled(p, p.min), _scaled(p, p.max))
             case Distribution.LOGIT_NORMAL:
-                return 1 - trial.suggest_float(p.name, 1 - p.max, 1 - p.min, log=True)
+                low, high = _scaled(p, p.max), _scaled(p, p.min)
+                return 1 - trial.suggest_float(p.name, low, high, log=True)
             case kind:
                 return trial.suggest_float(
                     p.name, p.min, p.max, log=kind is Distribution.LOG_NORMAL
@@ -88,6 +98,19 @@ class Optuna:
             self.study.tell(token, state=self.optuna.trial.TrialState.FAIL)
         else:
             self.study.tell(token, trial.score)
+
+
+def _scaled(parameter: Parameter, value: Any) -> Any:
+    """Give a value on the scale on which Optuna is asked for it."""
+    if isinstance(parameter, Categorical):
+        return value
+    match parameter.distribution:
+        case Distribution.UNIFORM_POW2:
+            return int(math.log2(value))
+        case Distribution.LOGIT_NORMAL:
+            return 1 - value
+        case _:
+            return value
 
 
 class Hebo(Cube):
@@ -240,6 +263,8 @@ PEERS: dict[str, Callable[[Mapping[str, Any], int], Optimizer]] = {
     "optuna-tpe": lambda space, seed: Optuna(space, seed, "tpe"),
     "optuna-tpe-default": lambda space, seed: Optuna(space, seed, "tpe-default"),
     "optuna-gp": lambda space, seed: Optuna(space, seed, "gp"),
+    "optuna-tpe-center": lambda space, seed: Optuna(space, seed, "tpe", from_center=True),
+    "optuna-gp-center": lambda space, seed: Optuna(space, seed, "gp", from_center=True),
     "hebo": Hebo,
     "smac": Smac,
     "botorch": Botorch,

@@ -36,28 +36,28 @@ def regret_after(line: Line, stop: Callable[[int, float, float], bool]) -> float
 def measures(lines: Sequence[Line]) -> dict[str, Callable[[Line], float]]:
     """Give the columns of the table: regret at trial budgets and at cost budgets."""
     shortest = min(len(line["trace"]) for line in lines)
-    unit = _mean_cost(lines)
+    unit = mean_cost(lines)
 
     def after_trials(n: int) -> Callable[[Line], float]:
         return lambda line: regret_after(line, lambda k, _c, _t: k > n)
 
     def after_cost(budget: float) -> Callable[[Line], float]:
-        return lambda line: regret_after(line, lambda _k, c, _t: c > budget * unit[_place(line)])
+        return lambda line: regret_after(line, lambda _k, c, _t: c > budget * unit[place(line)])
 
     columns = {f"{n} trials": after_trials(n) for n in TRIALS if n <= shortest}
     return columns | {f"cost {budget:g}": after_cost(budget) for budget in COSTS}
 
 
-def _place(line: Line) -> tuple[Any, ...]:
+def place(line: Line) -> tuple[Any, ...]:
     return line["family"], line["problem"], line["seed"]
 
 
-def _mean_cost(lines: Iterable[Line]) -> dict[tuple[Any, ...], float]:
+def mean_cost(lines: Iterable[Line]) -> dict[tuple[Any, ...], float]:
     """Give what a random trial costs on average at each problem; of all peers without `random`."""
     costs: dict[tuple[Any, ...], list[float]] = defaultdict(list)
     chosen = [line for line in lines if line["peer"] == "random"] or list(lines)
     for line in chosen:
-        costs[_place(line)] += [cost for _, cost, _, _ in line["trace"]]
+        costs[place(line)] += [cost for _, cost, _, _ in line["trace"]]
     return {place: float(np.mean(c)) for place, c in costs.items()}
 
 
@@ -86,7 +86,7 @@ def table(lines: Sequence[Line], *, trials: int, by_problem: bool = False) -> st
 def _budgets(title: str, lines: Sequence[Line], everything: Sequence[Line]) -> str:
     """Write a row for each peer, a column for each budget."""
     columns = measures(everything)
-    peers, blocks = _shared(lines)
+    peers, blocks = shared(lines)
     head = f"### {title} ({len(blocks)} sweeps each)\n\n"
     if not blocks:
         return head + "(no sweep was run by all peers)"
@@ -105,7 +105,7 @@ def _overview(title: str, groups: Mapping[str, Sequence[Line]]) -> str:
     everyone = sorted({line["peer"] for lines in groups.values() for line in lines})
     out = [f"| sweeps of each | {' | '.join(everyone)} |", f"|---|{'---|' * len(everyone)}"]
     for name, lines in groups.items():
-        peers, blocks = _shared(lines)
+        peers, blocks = shared(lines)
         if blocks:
             cells = dict(zip(peers, _cells(peers, blocks, _at_end), strict=True))
             row = " | ".join(cells.get(peer, "") for peer in everyone)
@@ -117,12 +117,12 @@ def _at_end(line: Line) -> float:
     return regret_after(line, lambda *_: False)
 
 
-def _shared(lines: Sequence[Line]) -> tuple[list[str], list[dict[str, Line]]]:
+def shared(lines: Sequence[Line]) -> tuple[list[str], list[dict[str, Line]]]:
     """Give the peers, and the sweeps that all of them ran."""
     peers = sorted({line["peer"] for line in lines})
     blocks: dict[tuple[Any, ...], dict[str, Line]] = defaultdict(dict)
     for line in lines:
-        blocks[_place(line)][line["peer"]] = line
+        blocks[place(line)][line["peer"]] = line
     return peers, [block for block in blocks.values() if set(block) == set(peers)]
 
 

@@ -6,6 +6,7 @@ to it comes the CPU time in which the method made up its mind. Sweep s trains wi
 methods meet the same luck. Each finished trial is a line in FILE, and the same command goes on
 where it was stopped. `figure` draws what FILE holds, and prints the table beside it.
 
+    pip install -e '.[trainer,benchmarks]'
     OMP_NUM_THREADS=1 python -m benchmarks.trainer.search run FILE
     python -m benchmarks.trainer.search figure FILE docs/protein-against-random.svg
 """
@@ -24,6 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.chart import Line, Panel, draw
 from launcher.config import SweepConfig, load, trial_parameters
 from protein.observation import Observation
 from protein.settings import Settings
@@ -169,76 +171,21 @@ def table(found: Mapping[str, Sequence[Curve]], target: float) -> str:
     return "\n".join(lines)
 
 
-COLOURS = {"protein": "#c2410c", "random": "#475569"}
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 720, 400, 60, 50, 30
-
-
-def round_numbers(low: float, high: float) -> list[float]:
-    """Four to ten multiples of 1, 2 or 5 times a power of ten, from `low` to `high`."""
-    power = 10.0 ** math.floor(math.log10((high - low) / 4))
-    step = max(power * n for n in (1, 2, 5) if power * n <= (high - low) / 4)
-    return [step * n for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
-def picture(found: Mapping[str, Sequence[Curve]], title: str) -> str:
-    """Mean best score over cost as SVG, with the range of the sweeps behind each line.
+def panel(found: Mapping[str, Sequence[Curve]]) -> Panel:
+    """Mean best score over cost, with the range of the sweeps behind each line.
 
     Lines begin where each sweep has a score, and end where the first has spent what it cost.
     """
     begin = max(curve.seconds[0] for each in found.values() for curve in each)
     end = min(curve.seconds[-1] for each in found.values() for curve in each)
     grid = [begin + (end - begin) * n / 300 for n in range(301)]
-    values = {m: [[c.at(x) for c in each] for x in grid] for m, each in found.items()}
-    high = max(max(row) for rows in values.values() for row in rows)
-    low = min(0.0, min(min(row) for rows in values.values() for row in rows))
-
-    def place(x: float, y: float) -> str:
-        right = LEFT + (WIDTH - LEFT - 20) * x / end
-        down = TOP + (HEIGHT - TOP - BOTTOM) * (high - y) / (high - low)
-        return f"{right:.1f},{down:.1f}"
-
-    parts = [
-        (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-            'font-family="sans-serif" font-size="13">'
-        ),
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
-        f'<text x="{WIDTH / 2}" y="18" text-anchor="middle" font-weight="bold">{title}</text>',
-        (
-            f'<text x="{WIDTH / 2}" y="{HEIGHT - 10}" text-anchor="middle">'
-            "CPU seconds of training, scoring and suggesting</text>"
-        ),
-        (
-            f'<text x="16" y="{HEIGHT / 2}" text-anchor="middle" '
-            f'transform="rotate(-90 16 {HEIGHT / 2})">best reward so far</text>'
-        ),
-    ]
-    for value in round_numbers(low, high):
-        y = place(0, value).partition(",")[2]
-        parts += [
-            f'<line x1="{LEFT}" x2="{WIDTH - 20}" y1="{y}" y2="{y}" stroke="#e2e8f0"/>',
-            (
-                f'<text x="{LEFT - 8}" y="{y}" text-anchor="end" dominant-baseline="middle">'
-                f"{value:g}</text>"
-            ),
-        ]
-    for value in round_numbers(0, end):
-        x = place(value, low).partition(",")[0]
-        parts.append(f'<text x="{x}" y="{HEIGHT - 32}" text-anchor="middle">{value:g}</text>')
-    for n, (method, rows) in enumerate(values.items()):
-        upper = [place(x, max(row)) for x, row in zip(grid, rows, strict=True)]
-        lower = [place(x, min(row)) for x, row in zip(grid, rows, strict=True)]
-        mean = [place(x, statistics.mean(row)) for x, row in zip(grid, rows, strict=True)]
-        colour = COLOURS[method]
-        parts += [
-            f'<polygon points="{" ".join(upper + lower[::-1])}" fill="{colour}" opacity="0.13"/>',
-            f'<polyline points="{" ".join(mean)}" fill="none" stroke="{colour}" stroke-width="2"/>',
-            (
-                f'<text x="{WIDTH - 30}" y="{HEIGHT - 90 + 20 * n}" text-anchor="end" '
-                f'fill="{colour}">{method}: mean and range of {len(found[method])} sweeps</text>'
-            ),
-        ]
-    return "\n".join([*parts, "</svg>", ""])
+    lines = []
+    for method, each in found.items():
+        rows = [[curve.at(x) for curve in each] for x in grid]
+        name = f"{method}: mean and range of {len(each)} sweeps"
+        mean = [statistics.mean(row) for row in rows]
+        lines.append(Line(name, grid, mean, [min(row) for row in rows], [max(row) for row in rows]))
+    return Panel("CPU seconds of training, scoring and suggesting", "best reward so far", lines)
 
 
 def main() -> None:
@@ -258,7 +205,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.command == "figure":
         found = curves(read(options.file))
-        options.picture.write_text(picture(found, "Protein against random search"))
+        draw(options.picture, "Protein against random search", [panel(found)])
         print(table(found, options.target))
         return
     import torch

@@ -1,6 +1,8 @@
 """What the benchmark measures is what it says: real trainings, and the first trials of sweeps."""
 
 import math
+from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -8,9 +10,13 @@ import pytest
 pytest.importorskip("benchmarks.optimizer", reason="not in an installed package")
 
 from benchmarks.optimizer.classic import classic, paths
+from benchmarks.optimizer.figure import figure
 from benchmarks.optimizer.live import live
+from benchmarks.optimizer.peers import PEERS
 from benchmarks.optimizer.table import table
 from benchmarks.optimizer.tabular import Table
+from protein import Space
+from protein.encoding import Encoding
 
 MINIMISERS = {  # as Surjanovic and Bingham's library of test functions gives them
     "branin2": [math.pi, 2.275],
@@ -24,6 +30,15 @@ MINIMISERS = {  # as Surjanovic and Bingham's library of test functions gives th
     "rosen10": [1.0] * 10,
     "cosine8": [0.0] * 8,
     "trid10": [i * (11.0 - i) for i in range(1, 11)],
+}
+EVERY_KIND = {
+    "layers": {"distribution": "int_uniform", "min": 1, "max": 8},
+    "width": {"distribution": "uniform_pow2", "min": 16, "max": 1024},
+    "gamma": {"distribution": "logit_normal", "min": 0.8, "max": 0.999},
+    "rate": {"distribution": "log_normal", "min": 1e-5, "max": 1e-1, "mean": 1e-3},
+    "solver": {"values": ["adam", "sgd"]},
+    "beta": {"min": 0.1, "max": 0.9, "when": {"solver": ["adam"]}},
+    "momentum": {"min": 0.0, "max": 0.9, "when": {"solver": ["sgd"]}},
 }
 REFUSED = {
     "model": "linear",
@@ -91,3 +106,30 @@ def test_a_longer_sweep_counts_with_its_first_trials() -> None:
 
 def test_sweeps_that_are_too_short_are_left_out() -> None:
     assert table([line("a", [math.pi])], trials=10) == "(no sweep has 10 trials)"
+
+
+def test_the_figure_shows_each_peer_the_best_first(tmp_path: Path) -> None:
+    figure(tmp_path / "a.svg", [line("a worse", [0.2] * 10), line("better", [0.9] * 10)], trials=10)
+    texts = [node.text for node in ElementTree.parse(tmp_path / "a.svg").iter() if node.text]
+    named = [text for text in texts if text in {"a worse", "better"}]
+    assert named == ["better", "a worse"] * 2  # over trials and over cost
+    assert any("1 sweeps" in text for text in texts)
+
+
+def test_the_same_sweeps_are_the_same_figure(tmp_path: Path) -> None:
+    for name in ("a.svg", "b.svg"):
+        figure(tmp_path / name, [line("a", [0.2] * 10)], trials=10)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_no_figure_is_drawn_of_sweeps_that_differ(tmp_path: Path) -> None:
+    lines = [line("a", [0.2] * 10), line("b", [0.2] * 10) | {"seed": 1}]
+    with pytest.raises(SystemExit, match="no sweep of 10 trials was run by all of a, b"):
+        figure(tmp_path / "a.svg", lines, trials=10)
+
+
+@pytest.mark.parametrize("peer", ["optuna-tpe-center", "optuna-gp-center"])
+def test_optuna_can_begin_where_protein_does(peer: str) -> None:
+    encoding = Encoding(Space.from_dict(EVERY_KIND))
+    _, params = PEERS[peer](EVERY_KIND, 0).ask()
+    assert params == pytest.approx(encoding.decode(encoding.center))
