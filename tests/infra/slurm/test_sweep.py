@@ -16,9 +16,12 @@ CASES = ["hangs", "preempted", "fails", *PLAIN, "waits"]
 
 @pytest.fixture(scope="module")
 def everything(slurm: Slurm) -> Iterator[SlurmSweep]:
-    """Twelve trials that end, four at a time, and a last one that is cancelled."""
+    """Twelve trials that end, four at a time, and a last one that is cancelled.
+
+    It must not come to its own time limit before a slow machine has seen the others end.
+    """
     sweep = SlurmSweep(slurm, "everything")
-    sweep.write(cases=CASES, parallel=4, execution={"timeout_seconds": 300})
+    sweep.write(cases=CASES, parallel=4, execution={"timeout_seconds": 600})
     try:
         sweep.launch()
         preempted = sweep.until_started(trial=1 + CASES.index("preempted"))
