@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -20,9 +21,11 @@ from benchmarks.optimizer.speed import speed
 from benchmarks.optimizer.table import TRIALS, table
 from benchmarks.optimizer.tabular import tabular
 from benchmarks.optimizer.warm import warm
+from benchmarks.optimizer.yahpo import DATA, yahpo
 
 HELD_OUT = {"bbob": bbob, "classic": classic, "paths": paths, "tabular": tabular, "live": live}
-EVERY = FAMILIES | HELD_OUT
+EVERY = FAMILIES | HELD_OUT | {"yahpo": yahpo}
+AT_HAND = [family for family in EVERY if family != "yahpo" or DATA in os.environ]
 
 
 def main() -> None:
@@ -31,7 +34,7 @@ def main() -> None:
     run = commands.add_parser("run", help="run sweeps; those already in the file are left out")
     run.add_argument("--peers", nargs="+", default=["protein", "random"], choices=PEERS)
     run.add_argument("--label", help="a name for the only peer, in place of its own")
-    run.add_argument("--families", nargs="+", default=list(EVERY), choices=EVERY)
+    run.add_argument("--families", nargs="+", default=AT_HAND, choices=EVERY)
     run.add_argument("--problems", nargs="+", help="only those whose names begin so")
     run.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     run.add_argument("--trials", type=int, default=max(TRIALS))

@@ -1,7 +1,11 @@
 """What the benchmark measures is what it says: real trainings, and the first trials of sweeps."""
 
+import json
 import math
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -15,6 +19,7 @@ from benchmarks.optimizer.live import live
 from benchmarks.optimizer.peers import PEERS
 from benchmarks.optimizer.table import table
 from benchmarks.optimizer.tabular import Table
+from benchmarks.optimizer.yahpo import DATA, Surrogate
 from protein import Space
 from protein.encoding import Encoding
 
@@ -133,3 +138,79 @@ def test_optuna_can_begin_where_protein_does(peer: str) -> None:
     encoding = Encoding(Space.from_dict(EVERY_KIND))
     _, params = PEERS[peer](EVERY_KIND, 0).ask()
     assert params == pytest.approx(encoding.decode(encoding.center))
+
+
+BOUNDS = {  # of rbv2_rpart, as the collection declares them
+    "cp": ("uniform_float", 1e-4, 1.0, True),
+    "maxdepth": ("uniform_int", 1, 30, False),
+    "minbucket": ("uniform_int", 1, 100, False),
+    "minsplit": ("uniform_int", 1, 100, False),
+    "trainsize": ("uniform_float", 0.03, 1.0, False),
+    "repl": ("uniform_int", 1, 10, False),
+}
+
+
+class Echo:
+    """Stands for a network: its first output is its inputs' sum, and it keeps what it was given."""
+
+    given: dict[str, Any]
+
+    def run(self, _: None, given: dict[str, Any]) -> list[Any]:
+        self.given = given
+        total = given["x_cat"].sum(axis=1) + given["x_cont"].sum(axis=1)
+        return [np.stack([total, *[0 * total] * 5, 2 * total], axis=1)]
+
+
+@pytest.fixture
+def rpart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Surrogate:
+    """A scenario of YAHPO Gym read from files in its format, its network replaced."""
+    folder = tmp_path / "rbv2_rpart"
+    folder.mkdir()
+    declared: list[dict[str, Any]] = [
+        {"name": name, "type": kind, "lower": low, "upper": high, "log": log}
+        for name, (kind, low, high, log) in BOUNDS.items()
+    ]
+    impute = "num.impute.selected.cpo"
+    declared.append({"name": impute, "type": "categorical", "choices": ["mean", "hist"]})
+    declared.append({"name": "task_id", "type": "categorical", "choices": ["3", "12"]})
+    condition = {"child": "minsplit", "parent": impute, "type": "EQ", "value": "hist"}
+    spaces = {"hyperparameters": declared, "conditions": [condition]}
+    (folder / "config_space.json").write_text(json.dumps(spaces))
+    codes = {"task_id": {"#na#": 0, "12": 1, "3": 2}, impute: {"#na#": 0, "mean": 1, "hist": 2}}
+    (folder / "encoding.json").write_text(json.dumps(codes))
+    (folder / "model.onnx").touch()
+    onnx = SimpleNamespace(SessionOptions=SimpleNamespace, InferenceSession=lambda *_, **__: Echo())
+    monkeypatch.setitem(sys.modules, "onnxruntime", onnx)
+    monkeypatch.setenv(DATA, str(tmp_path))
+    return Surrogate("rbv2_rpart")
+
+
+def test_a_space_of_yahpo_is_ours(rpart: Surrogate) -> None:
+    assert rpart.data == ["3", "12"]
+    assert rpart.space == {
+        "cp": {"distribution": "log_normal", "min": 1e-4, "max": 1.0},
+        "maxdepth": {"distribution": "int_uniform", "min": 1, "max": 30},
+        "minbucket": {"distribution": "int_uniform", "min": 1, "max": 100},
+        "minsplit": {
+            "distribution": "int_uniform", "min": 1, "max": 100,
+            "when": {"num.impute.selected.cpo": ["hist"]},
+        },
+        "num.impute.selected.cpo": {"values": ["mean", "hist"]},
+    }  # fmt: skip
+
+
+def test_a_network_of_yahpo_gets_its_inputs_in_its_own_order_at_full_compute(
+    rpart: Surrogate,
+) -> None:
+    known = {"maxdepth": 7, "minbucket": 20, "cp": 0.5}  # no minsplit: its condition fails
+    out = rpart.predict("3", [known | {"num.impute.selected.cpo": "mean"}, known])
+    given = rpart.session.given
+    assert given["x_cont"].tolist() == [[0.5, 7, 20, 0, 1.0, 10]] * 2
+    assert given["x_cat"].tolist() == [[2, 1], [2, 0]]
+    assert out.tolist() == [[41.5, 83.0], [40.5, 81.0]]  # score and seconds
+
+
+def test_missing_data_of_yahpo_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(DATA, raising=False)
+    with pytest.raises(SystemExit, match=f"{DATA} must name .* rbv2_rpart"):
+        Surrogate("rbv2_rpart")
