@@ -131,7 +131,8 @@ class Expected:
     a hundred override it (Hvarfner et al. 2022, "piBO: Augmenting acquisition functions with user
     beliefs for Bayesian optimization", equation 6), and so do fewer where the process predicts
     scores. Who says nothing expects the middle: ranges are drawn around what is hoped for, and the
-    corners of a cube are far from everything.
+    corners of a cube are far from everything. Some optima lie there, though: every other trial
+    expects nothing and takes the model at its word.
     """
 
     mean: Array  # [d]
@@ -140,10 +141,14 @@ class Expected:
 
     @classmethod
     def of(cls, encoding: Encoding, trials: int, skill: float) -> "Expected":
-        """Ask the user's parameters; the more trials are known and predicted, the less it says."""
+        """Ask the user's parameters; the more trials are known and predicted, the less it says.
+
+        After an odd number of trials, running ones included, it says nothing.
+        """
         spread = [max(p.spread or 0.0, _EXPECTED_WITHIN) for p in encoding.parameters]
         mean = np.array([p.center for p in encoding.parameters])
-        belief = BELIEF * (1.0 - min(max(skill, 0.0), 1.0)) / trials
+        leans = trials % 2 == 0
+        belief = leans * BELIEF * (1.0 - min(max(skill, 0.0), 1.0)) / trials
         return cls(mean, np.where(encoding.is_categorical, math.inf, spread), belief)
 
     def __call__(self, U: Float[Array, "m d"]) -> Float[Array, " m"]:

@@ -101,21 +101,26 @@ def expected(trials: int, *u: float, skill: float = 0.0, **field: object) -> flo
 
 
 def test_the_mean_is_expected_most_and_a_category_as_much_as_any_other() -> None:
-    assert expected(5, 0.2, 0.1, mean=0.2) == expected(5, 0.2, 0.9, mean=0.2) == 0.0
-    assert expected(5, 0.5, 0.1) == 0.0 > expected(5, 0.6, 0.1) > expected(5, 0.9, 0.1)
+    assert expected(6, 0.2, 0.1, mean=0.2) == expected(6, 0.2, 0.9, mean=0.2) == 0.0
+    assert expected(6, 0.5, 0.1) == 0.0 > expected(6, 0.6, 0.1) > expected(6, 0.9, 0.1)
 
 
 def test_what_is_expected_is_the_logarithm_of_a_normal_that_trials_flatten() -> None:
     normal = norm.logpdf(0.9, 0.2, 0.4) - norm.logpdf(0.2, 0.2, 0.4)
-    for trials in (1, 10, 1000):
+    for trials in (2, 10, 1000):
         told = expected(trials, 0.9, 0.1, mean=0.2, scale=0.8)
         assert told == pytest.approx(BELIEF / trials * normal)
 
 
 def test_the_better_scores_are_predicted_the_less_counts_what_was_expected() -> None:
-    told = [expected(5, 0.9, 0.1, skill=skill) for skill in (-3.0, 0.0, 0.5, 1.0)]
+    told = [expected(6, 0.9, 0.1, skill=skill) for skill in (-3.0, 0.0, 0.5, 1.0)]
     assert told == pytest.approx([told[0], told[0], told[0] / 2.0, 0.0])
 
 
+def test_every_other_trial_takes_the_model_at_its_word() -> None:
+    told = [expected(trials, 0.9, 0.1) for trials in range(1, 7)]
+    assert [value == 0.0 for value in told] == [True, False] * 3
+
+
 def test_a_scale_narrower_than_a_quarter_of_the_range_is_no_wall() -> None:
-    assert expected(5, 0.9, 0.1, scale=0.01) == expected(5, 0.9, 0.1, scale=0.5)
+    assert expected(6, 0.9, 0.1, scale=0.01) == expected(6, 0.9, 0.1, scale=0.5)
