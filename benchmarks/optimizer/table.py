@@ -53,12 +53,11 @@ def place(line: Line) -> tuple[Any, ...]:
 
 
 def mean_cost(lines: Iterable[Line]) -> dict[tuple[Any, ...], float]:
-    """Give what a random trial costs on average at each problem; of all peers without `random`."""
-    costs: dict[tuple[Any, ...], list[float]] = defaultdict(list)
-    chosen = [line for line in lines if line["peer"] == "random"] or list(lines)
-    for line in chosen:
-        costs[place(line)] += [cost for _, cost, _, _ in line["trace"]]
-    return {place: float(np.mean(c)) for place, c in costs.items()}
+    """Give the mean cost of a random trial at each problem; of any, where `random` did not run."""
+    costs: dict[tuple[Any, ...], dict[bool, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for line in lines:
+        costs[place(line)][line["peer"] == "random"] += [cost for _, cost, _, _ in line["trace"]]
+    return {place: float(np.mean(c.get(True) or c[False])) for place, c in costs.items()}
 
 
 def table(lines: Sequence[Line], *, trials: int, by_problem: bool = False) -> str:

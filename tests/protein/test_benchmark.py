@@ -113,6 +113,14 @@ def test_sweeps_that_are_too_short_are_left_out() -> None:
     assert table([line("a", [math.pi])], trials=10) == "(no sweep has 10 trials)"
 
 
+def test_a_unit_of_cost_is_what_others_paid_where_random_did_not_run() -> None:
+    elsewhere = line("random", [0.1] * 10) | {"family": "g"}
+    late = line("a", [0.2] * 5 + [0.9] * 5)
+    rows = table([late, elsewhere], trials=10).splitlines()
+    cells = next(row for row in rows if row.startswith("| a |")).split(" | ")
+    assert cells[2] == "0.800 ± 0.000 (1.00)"  # a cost of 5 is five of its own trials
+
+
 def test_the_figure_shows_each_peer_the_best_first(tmp_path: Path) -> None:
     figure(tmp_path / "a.svg", [line("a worse", [0.2] * 10), line("better", [0.9] * 10)], trials=10)
     texts = [node.text for node in ElementTree.parse(tmp_path / "a.svg").iter() if node.text]
