@@ -26,6 +26,13 @@ def _seed_global_generators(seed: int) -> None:
     np.random.seed(seed)  # noqa: NPY002 - these peers draw from the global generators
 
 
+def _forget_earlier_sweeps() -> None:
+    """Empty pyro's store, which is the process's: fits would begin with an earlier sweep's."""
+    import pyro
+
+    pyro.clear_param_store()
+
+
 class Carbs(Cube):
     """CARBS of Imbue, failures told as such; trials that run are believed by Thompson sampling."""
 
@@ -50,6 +57,7 @@ class Carbs(Cube):
             scale = 0.5 if p.cells is None else max(4.0, high / 2)  # a neighbour is in reach
             kind = carbs.LinearSpace(min=0, max=high, is_integer=p.cells is not None, scale=scale)
             columns.append(carbs.Param(p.name, kind, search_center=high / 2))
+        _forget_earlier_sweeps()
         self.carbs = carbs.CARBS(settings, columns)
 
     def ask(self) -> tuple[Any, Params]:
@@ -90,9 +98,9 @@ class EarlierProtein(Cube):
                 "scale": "auto",
             }
         with contextlib.redirect_stdout(io.StringIO()):
-            self.protein = importlib.import_module(module).Protein(
-                config, max_suggestion_cost=math.inf, **options
-            )
+            earlier = importlib.import_module(module)
+            _forget_earlier_sweeps()
+            self.protein = earlier.Protein(config, max_suggestion_cost=math.inf, **options)
 
     def ask(self) -> tuple[Any, Params]:
         with contextlib.redirect_stdout(io.StringIO()):
